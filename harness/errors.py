@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Failures of the harness itself, and the exit codes of every command.
+
+A module that fails is a *result* and never one of these exceptions.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class Exit(enum.IntEnum):
+    """Exit codes of every command."""
+
+    OK = 0  # all as expected
+    CHECK_FAILED = 1  # a module did not do what was expected of it
+    NO_VERDICT = 2  # the harness or the host failed: nothing is known about the module
+    USAGE = 3  # the command line or a configuration file is wrong
+
+
+class HarnessError(Exception):
+    """No verdict is possible. Carries its evidence, so that nobody has to run it again to see why.
+
+    message: one sentence that names the cause.
+    hint: what to do next, preferably a command.
+    evidence: the last lines of output that show the cause, oldest first.
+    log: the file with the whole output.
+    """
+
+    exit_code = Exit.NO_VERDICT
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        evidence: Sequence[str] = (),
+        log: Path | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.evidence = tuple(evidence)
+        self.log = log
+
+    def __str__(self) -> str:
+        lines = [self.message, *(f"  | {line}" for line in self.evidence)]
+        if self.log:
+            lines.append(f"full log: {self.log}")
+        if self.hint:
+            lines.append(f"next: {self.hint}")
+        return "\n".join(lines)
+
+
+class UsageError(HarnessError):
+    """The user asked for something that cannot be: wrong name, wrong option, wrong file."""
+
+    exit_code = Exit.USAGE
+
+
+class DeadlineError(HarnessError):
+    """A wait reached its deadline."""

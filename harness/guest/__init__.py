@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The kernel seen from inside, over a small Runner protocol."""
