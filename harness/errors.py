@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Failures of the harness itself, and the exit codes of every command.
-
-A module that fails is a *result* and never one of these exceptions.
-"""
+"""Exceptions and exit codes: "the harness failed" and "the guest failed" never mix."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ class Exit(enum.IntEnum):
     USAGE = 3  # the command line or a configuration file is wrong
 
 
-class HarnessError(Exception):
-    """No verdict is possible. Carries its evidence, so that nobody has to run it again to see why.
+class Failure(Exception):  # noqa: N818 (the common base of errors and of results)
+    """Something ended early. Carries its evidence, so that nobody has to run it again to see why.
 
     message: one sentence that names the cause.
     hint: what to do next, preferably a command.
@@ -29,7 +26,7 @@ class HarnessError(Exception):
     log: the file with the whole output.
     """
 
-    exit_code = Exit.NO_VERDICT
+    exit_code: Exit
 
     def __init__(
         self,
@@ -52,6 +49,18 @@ class HarnessError(Exception):
         if self.hint:
             lines.append(f"next: {self.hint}")
         return "\n".join(lines)
+
+
+class HarnessError(Failure):
+    """The harness or the host failed: no verdict is possible."""
+
+    exit_code = Exit.NO_VERDICT
+
+
+class GuestFailure(Failure):
+    """The guest kernel panicked, hangs or is lost: a result about what was just done in it, not an error."""
+
+    exit_code = Exit.CHECK_FAILED
 
 
 class UsageError(HarnessError):

@@ -34,3 +34,8 @@ class Settings:
     security_mirror: str | None = field(
         default_factory=lambda: os.environ.get(SECURITY_MIRROR_VARIABLE) or None
     )
+
+
+def data_folder() -> Path:
+    """The folder vm/: in a checkout beside harness/, in an installed package inside it."""
+    return next(folder for folder in (PROJECT / "vm", PROJECT / "harness" / "vm") if folder.is_dir())

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""One virtual machine, from QEMU's start to its end. If the object exists, the guest is ready for SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from harness import process
+from harness.deadline import Deadline
+from harness.errors import Failure, GuestFailure, HarnessError
+from harness.machine.console import Console
+from harness.machine.initramfs import machine_archive
+from harness.machine.keys import MachineKeys
+from harness.machine.monitor import Monitor, MonitorError
+from harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line, qemu_argv
+from harness.machine.spec import MachineSpec
+
+F = TypeVar("F", bound=Failure)
+
+BOOT_SECONDS = 60.0
+READY = "harness: ready"
+POLL_SECONDS = 0.005
+# How long the cause of a broken connection may take to show on the console or in QEMU's exit.
+DIAGNOSIS_SECONDS = 2.0
+
+
+class BootError(HarnessError):
+    """The guest never became ready."""
+
+
+class QemuDiedError(HarnessError):
+    """QEMU ended although the guest did not ask for it."""
+
+
+class GuestPausedError(HarnessError):
+    """QEMU has stopped the guest: the accelerator cannot run it ("KVM internal error")."""
+
+
+class GuestPanic(GuestFailure):
+    """The guest kernel panicked or reset itself."""
+
+
+class Machine:
+    """A running QEMU: console, monitor, keys, SSH port. Made by `boot`."""
+
+    def __init__(
+        self,
+        qemu: subprocess.Popen[bytes],
+        monitor: Monitor,
+        console: Console,
+        keys: MachineKeys,
+        accelerator: str,
+    ) -> None:
+        self._qemu = qemu
+        self._monitor = monitor
+        self.console = console
+        self.keys = keys
+        self.accelerator = accelerator
+        self.port = 0
+        self._reset = False  # the guest asked for a reset or power-off
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._qemu.pid
+
+    def check(self) -> None:
+        """Return if the guest can still be running; raise what ended it otherwise. Never waits."""
+        panic = self.console.panic()
+        if panic:
+            self._settle()
+            raise self._failure(GuestPanic, panic)
+        self._read_events()
+        if self._qemu.poll() is not None:
+            self._raise_ended()
+
+    def diagnose(self) -> None:
+        """Called when the connection broke: wait a moment for the cause and raise it; return if none shows."""
+        end = time.monotonic() + DIAGNOSIS_SECONDS
+        while time.monotonic() < end:
+            self.check()
+            time.sleep(POLL_SECONDS)
+
+    def wait_ready(self, deadline: Deadline) -> None:
+        """Wait until the guest accepts SSH connections, or tell why it never will."""
+        while not any(line.startswith(READY) for line in self.console.lines):
+            self.check()
+            if deadline.expired():
+                raise self._failure(
+                    BootError, f"the guest was not ready after {deadline.seconds:.0f} s ({self.accelerator})"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _settle(self) -> None:
+        """After a panic the guest resets and QEMU exits; its last lines come until then."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._qemu.wait(DIAGNOSIS_SECONDS)
+
+    def _read_events(self) -> None:
+        try:
+            events = self._monitor.events()
+        except MonitorError:
+            return  # QEMU is going away: its exit tells the rest
+        for event in events:
+            if event["event"] == "SHUTDOWN":
+                self._reset = bool(event["data"].get("guest"))
+            if event["event"] == "STOP" and not self._reset:
+                raise self._failure(GuestPausedError, f"QEMU stopped the guest under {self.accelerator}")
+
+    def _raise_ended(self) -> None:
+        self._read_events()
+        panic = self.console.panic()
+        if panic:
+            raise self._failure(GuestPanic, panic)
+        if self._reset:
+            raise self._failure(GuestPanic, "the guest reset itself or powered off (a triple fault does that)")
+        code = self._qemu.returncode
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        raise self._failure(QemuDiedError, f"QEMU ended: {how}")
+
+    def _failure(self, kind: type[F], message: str) -> F:
+        return kind(message, evidence=self.console.tail(), log=self.console.path)
+
+
+def _initrd(base: Path, keys: MachineKeys) -> int:
+    """A descriptor of a file in memory: the kernel's archive, then this machine's own."""
+    descriptor = os.memfd_create("initramfs")
+    with base.open("rb") as source:
+        size = os.fstat(source.fileno()).st_size
+        offset = 0
+        while offset < size:
+            offset += os.sendfile(descriptor, source.fileno(), offset, size - offset)
+    os.write(descriptor, machine_archive(keys))
+    return descriptor
+
+
+def _forwarded_port(monitor: Monitor, deadline: Deadline) -> int:
+    """The loopback port that the host's kernel picked, from the monitor's table of connections."""
+    table = monitor.human("info usernet", deadline)
+    match = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)", table)
+    if not match:
+        raise HarnessError("QEMU does not tell the forwarded port", evidence=table.splitlines())
+    return int(match[1])
+
+
+@contextlib.contextmanager
+def boot(
+    spec: MachineSpec,
+    accelerator: str,
+    kernel: Path,
+    initramfs: Path,
+    folder: Path,
+    *,
+    seconds: float = BOOT_SECONDS,
+) -> Iterator[Machine]:
+    """Boot a machine and yield it when the guest accepts SSH; QEMU has ended when the context is left.
+
+    kernel: what QEMU loads (ELF with PVH note, or bzImage). folder: exists, receives console.log and qemu.log.
+    Raises BootError, GuestPausedError, QemuDiedError, GuestPanic.
+    """
+    deadline = Deadline(seconds, "boot")
+    keys = MachineKeys()
+    with contextlib.ExitStack() as stack:
+        ours, theirs = socket.socketpair()
+        stack.callback(ours.close)
+        stack.callback(theirs.close)
+        initrd = _initrd(initramfs, keys)
+        stack.callback(os.close, initrd)
+        console = Console(folder / "console.log")
+        stack.callback(console.close)
+        files = BootFiles(kernel, Path(f"/proc/self/fd/{initrd}"), kernel_command_line(spec, host_tsc_khz()))
+        argv = qemu_argv(spec, accelerator, files, monitor_fd=theirs.fileno(), console=console.path)
+        errors = stack.enter_context((folder / "qemu.log").open("wb"))
+        qemu = process.start(argv, stdout=errors, pass_fds=(theirs.fileno(), initrd))
+        stack.callback(process.end, qemu)
+        theirs.close()
+        try:
+            monitor = Monitor(ours, deadline)
+        except MonitorError as error:
+            message = (folder / "qemu.log").read_text(errors="replace").splitlines()
+            raise QemuDiedError("QEMU does not start", evidence=message[-10:]) from error
+        stack.callback(monitor.close)
+        machine = Machine(qemu, monitor, console, keys, accelerator)
+        machine.port = _forwarded_port(monitor, deadline)
+        machine.wait_ready(deadline)
+        yield machine

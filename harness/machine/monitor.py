@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""QEMU's monitor (QMP), without threads: events are collected whenever somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from qemu.qmp import QMPClient, QMPError
+from qemu.qmp.protocol import StateError
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError
+
+T = TypeVar("T")
+
+
+class MonitorError(HarnessError):
+    """QEMU refused a command, or its monitor is gone."""
+
+
+class Monitor:
+    """A QMP session over a connected socket. Has an event loop of its own, so it may change threads."""
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._client = QMPClient("harness")
+        try:
+            self._wait(self._client.connect(connection), deadline)
+        except MonitorError:
+            self._loop.close()
+            raise
+
+    def _wait(self, awaitable: Awaitable[T], deadline: Deadline) -> T:
+        try:
+            return self._loop.run_until_complete(asyncio.wait_for(awaitable, deadline.remaining()))
+        except (QMPError, StateError, EOFError, OSError, TimeoutError) as error:
+            raise MonitorError(f"QEMU's monitor: {error or type(error).__name__}") from error
+
+    def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
+        """Carry out a QMP command and return its answer. Keys take "_" for "-"."""
+        mapped = {key.replace("_", "-"): value for key, value in arguments.items()}
+        return self._wait(self._client.execute(command, mapped), deadline)
+
+    def human(self, command: str, deadline: Deadline) -> str:
+        """Carry out a command of the human monitor, for what QMP does not offer."""
+        return str(self.execute("human-monitor-command", deadline, command_line=command))
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events that have arrived since the last call. Never waits."""
+        self._loop.run_until_complete(asyncio.sleep(0))
+        return [dict(event) for event in self._client.events.clear()]
+
+    def close(self) -> None:
+        """End the session; QEMU may be gone already."""
+        try:
+            self._loop.run_until_complete(self._client.disconnect())
+        except (QMPError, StateError, EOFError, OSError):
+            pass
+        finally:
+            self._loop.close()
