@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * loader.c - finit_module()'s table of loads in progress
+ *
+ * Since 6.5 every finit_module() hangs an entry from its own stack into
+ * idem_hash[], so that a second load of the same file waits for the first. A
+ * task that dies in init leaves its entry in the list while the stack is freed
+ * and used again: the next load that hashes to the same bucket follows that
+ * pointer, holding idem_lock.
+ *
+ * The repair follows each list only as far as entries prove valid, and ends it
+ * there. Valid: on the stack of a living task which is in finit_module(), with
+ * pprev pointing back at the link it was reached by, and in the bucket its
+ * cookie hashes to. To lie on a living stack alone proves nothing: the dead
+ * stack is usually in use again, often by the very task that loads this module.
+ *
+ * What was cut cannot complete those who waited for it. Such an entry has a
+ * waiter on its own completion and nobody of the same cookie behind it; its
+ * task gets EBUSY.
+ */
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/hash.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/spinlock.h>
+#include <linux/uaccess.h>
+
+#include <asm/syscall.h>
+
+#include "force_rmmod.h"
+
+#define FR_IDEM_BUCKETS (1 << COMPAT_IDEM_HASH_BITS)
+#define FR_IDEM_TRIES 1000
+
+static struct hlist_head *fr_idem_hash;
+static spinlock_t *fr_idem_lock;
+
+int fr_loader_resolve(void)
+{
+	if (!COMPAT_HAVE_IDEMPOTENT)
+		return 0;
+
+	fr_idem_hash = fr_lookup("idem_hash", FR_IDEM_BUCKETS * sizeof(*fr_idem_hash));
+	fr_idem_lock = fr_lookup("idem_lock", sizeof(*fr_idem_lock));
+
+	return fr_idem_hash && fr_idem_lock ? 0 : -EOPNOTSUPP;
+}
+
+static bool fr_loader_on_stack(const struct compat_idempotent *entry)
+{
+	unsigned long addr = (unsigned long)entry;
+	struct task_struct *process, *task;
+	bool found = false;
+
+	rcu_read_lock();
+	for_each_process_thread(process, task) {
+		unsigned long stack = (unsigned long)READ_ONCE(task->stack);
+
+		if (!stack || addr < stack || addr > stack + THREAD_SIZE - sizeof(*entry))
+			continue;
+
+		/* No two tasks share a stack, so this one decides. */
+		found = !READ_ONCE(task->exit_state) &&
+			compat_is_finit_module(syscall_get_nr(task, task_pt_regs(task)));
+		goto out;
+	}
+out:
+	rcu_read_unlock();
+	return found;
+}
+
+static bool fr_loader_valid(struct compat_idempotent *entry, struct hlist_node **link,
+			    unsigned int bucket)
+{
+	struct compat_idempotent copy;
+
+	if (copy_from_kernel_nofault(&copy, entry, sizeof(copy)))
+		return false;
+
+	return copy.entry.pprev == link &&
+	       hash_ptr(copy.cookie, COMPAT_IDEM_HASH_BITS) == bucket &&
+	       fr_loader_on_stack(entry);
+}
+
+static bool fr_loader_cut_bucket(unsigned int bucket)
+{
+	struct hlist_node **link = &fr_idem_hash[bucket].first;
+	struct compat_idempotent *entry;
+
+	while (*link) {
+		entry = hlist_entry(*link, struct compat_idempotent, entry);
+		if (!fr_loader_valid(entry, link, bucket)) {
+			WRITE_ONCE(*link, NULL);
+			return true;
+		}
+		link = &entry->entry.next;
+	}
+
+	return false;
+}
+
+/* Whether somebody older in the list is loading the same file. */
+static bool fr_loader_has_elder(const struct compat_idempotent *entry)
+{
+	struct hlist_node *node;
+
+	for (node = entry->entry.next; node; node = node->next)
+		if (hlist_entry(node, struct compat_idempotent, entry)->cookie == entry->cookie)
+			return true;
+
+	return false;
+}
+
+/*
+ * Oldest last: decided for each while its elders are still there. An orphan's
+ * younger companions then lose their elder only by being older than it.
+ */
+static unsigned int fr_loader_wake_orphans(unsigned int bucket)
+{
+	struct compat_idempotent *entry, *orphan;
+	struct hlist_node *node;
+	unsigned int woken = 0;
+
+	do {
+		orphan = NULL;
+		hlist_for_each(node, &fr_idem_hash[bucket]) {
+			entry = hlist_entry(node, struct compat_idempotent, entry);
+			if (swait_active(&entry->complete.wait) && !fr_loader_has_elder(entry))
+				orphan = entry;
+		}
+		if (orphan) {
+			hlist_del_init(&orphan->entry);
+			orphan->ret = -EBUSY;
+			complete(&orphan->complete);
+			woken++;
+		}
+	} while (orphan);
+
+	return woken;
+}
+
+/* A task that oopsed in the table has left it locked, for ever. */
+static bool fr_loader_lock(void)
+{
+	int tries;
+
+	for (tries = 0; tries < FR_IDEM_TRIES; tries++) {
+		if (spin_trylock(fr_idem_lock))
+			return true;
+		usleep_range(500, 1000);
+	}
+
+	return false;
+}
+
+int fr_loader_repair(void)
+{
+	unsigned int bucket, cut = 0, woken = 0;
+
+	if (!COMPAT_HAVE_IDEMPOTENT)
+		return 0;
+
+	if (!fr_loader_lock()) {
+		pr_err("refused: the loader's table stays locked: a task died in it, reboot\n");
+		return -EBUSY;
+	}
+
+	for (bucket = 0; bucket < FR_IDEM_BUCKETS; bucket++) {
+		if (!fr_loader_cut_bucket(bucket))
+			continue;
+		cut++;
+		woken += fr_loader_wake_orphans(bucket);
+	}
+	spin_unlock(fr_idem_lock);
+
+	if (cut)
+		pr_info("loader: cut %u dead entries out of finit_module's table\n", cut);
+	if (woken)
+		pr_info("loader: woke %u loads that waited for a dead one\n", woken);
+	if (!cut)
+		pr_info("loader: finit_module's table has no dead entry\n");
+
+	return 0;
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * force_rmmod - makes a stuck module removable again, without a reboot
+ *
+ *	insmod force_rmmod.ko target=vms
+ *	rmmod vms
+ *	rmmod force_rmmod		(before or after, as you like)
+ *
+ * For a module whose init (or exit) died in an oops: state "Loading" or
+ * "Unloading" in /proc/modules, rmmod and rmmod -f say "busy", and a second
+ * insmod of it waits for ever. Loading force_rmmod
+ *
+ *  - prints name, state, reference count and users of the target,
+ *  - refuses, touching nothing, if the target still serves somebody,
+ *  - cuts the dead insmod's entry out of finit_module()'s table (6.5 and newer:
+ *    the next insmod of the same file would hang or oops in it),
+ *  - undoes what the target left registered, as far as a row of the table in
+ *    undo.c knows the kind (input device, platform device),
+ *  - resets the target, so that an ordinary rmmod takes it out.
+ *
+ * The log shows all of that, one fact a line, and ends in "... can be removed
+ * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
+ * from the target into this module remains.
+ *
+ * errno of insmod: EINVAL no target, a name too long, or this module; ENOENT no
+ * such module; EBUSY alive and in use, a living task runs in it, or a lock is
+ * taken; EOPNOTSUPP this kernel's internals or this kind of leftover are not
+ * known; 0 rescued, or nothing to do.
+ *
+ * Load it with init_module(2) if you can choose: finit_module(2), which insmod
+ * prefers, walks the very table that may be damaged, and in 1 of 256 cases the
+ * damaged part of it.
+ *
+ * Nothing here calls a function that the kernel does not export: with IBT those
+ * have lost their landing pads. Unexported variables are looked up (lookup.c).
+ */
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/string.h>
+
+#include "force_rmmod.h"
+
+static char *fr_target;
+module_param_named(target, fr_target, charp, 0444);
+MODULE_PARM_DESC(target, "name of the module to make removable");
+
+/* The kernel's name of a module has '_' where that of the file may have '-'. */
+static int fr_target_name(char *name, size_t size)
+{
+	if (!fr_target || !*fr_target) {
+		pr_err("refused: no target; load me with target=<module>\n");
+		return -EINVAL;
+	}
+
+	if (strscpy(name, fr_target, size) < 0) {
+		pr_err("refused: the target's name is longer than any module's\n");
+		return -EINVAL;
+	}
+
+	strreplace(name, '-', '_');
+	if (!strcmp(name, THIS_MODULE->name)) {
+		pr_err("refused: the target is this module itself\n");
+		return -EINVAL;
+	}
+
+	return 0;
+}
+
+/* Everything that can say no, none of which changes anything. */
+static int fr_check(struct module *victim)
+{
+	int ret;
+
+	ret = fr_victim_judge(victim);
+	if (ret != FR_STUCK)
+		return ret;
+
+	ret = fr_references_check(victim);
+	if (ret)
+		return ret;
+
+	ret = fr_undo(victim, false);
+	if (ret)
+		return ret;
+
+	return FR_STUCK;
+}
+
+static int fr_rescue(struct module *victim)
+{
+	int ret, old_state;
+
+	ret = fr_check(victim);
+	if (ret != FR_STUCK)
+		return ret;
+
+	/* First, as it can still fail, and helps whatever comes of the rest. */
+	ret = fr_loader_repair();
+	if (ret)
+		return ret;
+
+	ret = fr_victim_quarantine(victim, &old_state);
+	if (ret)
+		return ret;
+
+	ret = fr_undo(victim, true);
+	if (ret) {
+		fr_victim_release(victim, old_state);
+		return ret;
+	}
+
+	fr_victim_reset(victim);
+	pr_info("%s can be removed now: rmmod %s\n", victim->name, victim->name);
+	return 0;
+}
+
+static int __init fr_init(void)
+{
+	char name[MODULE_NAME_LEN];
+	struct module *victim;
+	int ret;
+
+	ret = fr_target_name(name, sizeof(name));
+	if (ret)
+		return ret;
+
+	victim = fr_victim_find(name);
+	if (IS_ERR(victim))
+		return PTR_ERR(victim);
+
+	ret = fr_loader_resolve();
+	if (ret)
+		goto err_put_victim;
+
+	ret = fr_victim_describe(victim);
+	if (ret)
+		goto err_put_victim;
+
+	ret = fr_rescue(victim);
+
+err_put_victim:
+	/* A reference kept would make rmmod of the victim wait for ever. */
+	fr_victim_put(victim);
+	return ret;
+}
+
+/* Empty, but without it this module could not be removed itself. */
+static void __exit fr_exit(void)
+{
+}
+
+module_init(fr_init);
+module_exit(fr_exit);
+
+MODULE_DESCRIPTION("Makes a stuck module removable again");
+MODULE_LICENSE("GPL");

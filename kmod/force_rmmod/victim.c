@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * victim.c - the module to be rescued: find it, describe it, judge it, reset it
+ *
+ * It is found through its directory in /sys/module, whose reference pins the
+ * memory of the module: rmmod waits for it before it frees anything. A module
+ * that died earlier than its directory came to be, in a parameter setter, is
+ * not found here.
+ */
+#include <linux/err.h>
+#include <linux/kernel.h>
+#include <linux/kernfs.h>
+#include <linux/kobject.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+
+#include "force_rmmod.h"
+
+#ifndef CONFIG_MODULE_UNLOAD
+#error "a kernel without CONFIG_MODULE_UNLOAD can remove no module at all"
+#endif
+
+static struct mutex *fr_module_mutex;
+
+struct module *fr_victim_find(const char *name)
+{
+	struct kobject *kobj = kset_find_obj(THIS_MODULE->mkobj.kobj.kset, name);
+	struct module *victim;
+
+	if (!kobj) {
+		pr_err("refused: /sys/module/%s does not exist\n", name);
+		pr_err("if lsmod shows %s, it died in a parameter setter: not supported yet\n",
+		       name);
+		return ERR_PTR(-ENOENT);
+	}
+
+	victim = container_of(kobj, struct module_kobject, kobj)->mod;
+	if (!victim) {
+		pr_err("refused: %s is built into the kernel\n", name);
+		kobject_put(kobj);
+		return ERR_PTR(-ENOENT);
+	}
+
+	return victim;
+}
+
+void fr_victim_put(struct module *victim)
+{
+	kobject_put(&victim->mkobj.kobj);
+}
+
+static const char *fr_victim_state(enum module_state state)
+{
+	switch (state) {
+	case MODULE_STATE_LIVE:
+		return "live";
+	case MODULE_STATE_COMING:
+		return "loading (init has not returned)";
+	case MODULE_STATE_GOING:
+		return "unloading (exit has not returned)";
+	case MODULE_STATE_UNFORMED:
+		return "unformed (being set up or freed)";
+	}
+
+	return "unknown";
+}
+
+int fr_victim_describe(struct module *victim)
+{
+	struct compat_module_use *use;
+
+	fr_module_mutex = fr_lookup("module_mutex", sizeof(*fr_module_mutex));
+	if (!fr_module_mutex)
+		return -EOPNOTSUPP;
+
+	if (mutex_lock_killable(fr_module_mutex))
+		return -EINTR;
+
+	pr_info("target: %s\n", victim->name);
+	pr_info("state: %s\n", fr_victim_state(victim->state));
+	pr_info("reference count: %d\n", module_refcount(victim));
+	if (list_empty(&victim->source_list))
+		pr_info("used by: no module\n");
+	list_for_each_entry(use, &victim->source_list, source_list)
+		pr_info("used by: %s\n", use->source->name);
+
+	mutex_unlock(fr_module_mutex);
+	return 0;
+}
+
+static int fr_victim_judge_live(const struct module *victim)
+{
+	if (victim->init && !victim->exit) {
+		pr_warn("%s is alive, but has no exit function: only what is listed below gets undone\n",
+			victim->name);
+		return FR_STUCK;
+	}
+
+	pr_info("nothing to do: rmmod can remove %s\n", victim->name);
+	return FR_NOTHING_TO_DO;
+}
+
+static int fr_victim_judge_locked(struct module *victim)
+{
+	int refs = module_refcount(victim);
+
+	if (!list_empty(&victim->source_list)) {
+		pr_err("refused: other modules use %s\n", victim->name);
+		return -EBUSY;
+	}
+
+	switch (victim->state) {
+	case MODULE_STATE_LIVE:
+		if (refs > 0) {
+			pr_err("refused: %s is alive and in use\n", victim->name);
+			return -EBUSY;
+		}
+		return fr_victim_judge_live(victim);
+	case MODULE_STATE_COMING:
+		/* One is the loader's own, for as long as init runs. */
+		if (refs > 1)
+			pr_warn("%d references besides the loader's will be forgotten\n",
+				refs - 1);
+		return FR_STUCK;
+	case MODULE_STATE_GOING:
+		return FR_STUCK;
+	default:
+		pr_err("refused: %s is just being set up or freed\n", victim->name);
+		return -EBUSY;
+	}
+}
+
+/*
+ * A registered driver would outlive its own code; its links in
+ * /sys/module/<victim>/drivers go when it is unregistered.
+ */
+static int fr_victim_judge_drivers(const struct module *victim)
+{
+	const struct kobject *dir = victim->mkobj.drivers_dir;
+
+	if (!dir || !dir->sd || RB_EMPTY_ROOT(&dir->sd->dir.children))
+		return FR_STUCK;
+
+	pr_err("refused: /sys/module/%s/drivers is not empty: drivers are not supported yet\n",
+	       victim->name);
+	return -EOPNOTSUPP;
+}
+
+int fr_victim_judge(struct module *victim)
+{
+	int ret;
+
+	if (mutex_lock_killable(fr_module_mutex))
+		return -EINTR;
+
+	ret = fr_victim_judge_locked(victim);
+	if (ret == FR_STUCK)
+		ret = fr_victim_judge_drivers(victim);
+
+	mutex_unlock(fr_module_mutex);
+	return ret;
+}
+
+/*
+ * GOING is the one state in which nobody gets a new reference; COMING does give
+ * them out.
+ */
+int fr_victim_quarantine(struct module *victim, int *old_state)
+{
+	int ret = 0;
+
+	if (mutex_lock_killable(fr_module_mutex))
+		return -EINTR;
+
+	*old_state = victim->state;
+	if (victim->state == MODULE_STATE_UNFORMED || !list_empty(&victim->source_list)) {
+		pr_err("refused: %s changed while it was looked at\n", victim->name);
+		ret = -EBUSY;
+	} else {
+		WRITE_ONCE(victim->state, MODULE_STATE_GOING);
+	}
+
+	mutex_unlock(fr_module_mutex);
+	return ret;
+}
+
+void fr_victim_release(struct module *victim, int old_state)
+{
+	mutex_lock(fr_module_mutex);
+	WRITE_ONCE(victim->state, old_state);
+	mutex_unlock(fr_module_mutex);
+}
+
+/*
+ * Without init, delete_module() does not ask for an exit function, so none has
+ * to be lent to the victim. The count must be the base, not 0: delete_module()
+ * takes the base off and BUG()s below zero.
+ */
+void fr_victim_reset(struct module *victim)
+{
+	mutex_lock(fr_module_mutex);
+	victim->init = NULL;
+	victim->exit = NULL;
+	atomic_set(&victim->refcnt, MODULE_REF_BASE);
+	WRITE_ONCE(victim->state, MODULE_STATE_LIVE);
+	mutex_unlock(fr_module_mutex);
+}
+
+int fr_victim_each_word(struct module *victim,
+			int (*fn)(struct module *victim, unsigned long *word, void *data),
+			void *data)
+{
+	static const enum mod_mem_type types[] = { MOD_DATA, MOD_RO_AFTER_INIT, MOD_INIT_DATA };
+	unsigned long *word, *end;
+	size_t i, size;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		word = compat_module_mem(victim, types[i], &size);
+		if (!word)
+			continue;
+
+		word = PTR_ALIGN(word, sizeof(*word));
+		for (end = word + size / sizeof(*word); word < end; word++) {
+			ret = fn(victim, word, data);
+			if (ret)
+				return ret;
+		}
+	}
+
+	return 0;
+}
+
+struct fr_holder {
+	unsigned long value;
+	unsigned long *word;
+};
+
+static int fr_victim_is_holder(struct module *victim, unsigned long *word, void *data)
+{
+	struct fr_holder *holder = data;
+
+	if (*word != holder->value)
+		return 0;
+
+	holder->word = word;
+	return 1;
+}
+
+unsigned long *fr_victim_holder(struct module *victim, unsigned long value)
+{
+	struct fr_holder holder = { .value = value };
+
+	fr_victim_each_word(victim, fr_victim_is_holder, &holder);
+	return holder.word;
+}
+
+/*
+ * Numbers of sysfs nodes only grow. Whatever the victim registered has a larger
+ * one than its own directory, which was made just before init was called; an
+ * object with a smaller one is somebody else's, and only borrowed.
+ */
+bool fr_victim_is_older(const struct module *victim, const struct kobject *kobj)
+{
+	const struct kernfs_node *own = victim->mkobj.kobj.sd;
+	const struct kernfs_node *other = READ_ONCE(kobj->sd);
+
+	return own && other && other->id > own->id;
+}
