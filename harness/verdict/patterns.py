@@ -113,8 +113,8 @@ ROWS: tuple[Row, ...] = (
     Row("bad-page", _HEAD, _TRACE, r"BUG: non-zero pgtables_bytes on freeing mm"),
     Row("sysfs-duplicate", _HEAD, _TRACE, r"sysfs: cannot create duplicate filename "),
     Row("irq", _HEAD, _TRACE, r"irq \d+: nobody cared"),
-    # BUG() and WARN(). Up to 6.17 "WARNING: CPU: 0 PID: 1 at file:line …",
-    # later "WARNING: file:line at symbol, CPU#0: comm/1".
+    # BUG() and WARN(). "WARNING: CPU: 0 PID: 1 at file:line symbol" up to 6.18, then
+    # "WARNING: file:line at symbol, CPU#0: comm/1": Linux kernel commit 28ea295f941e (in v6.19).
     Row("bug", _HEAD, _MARK, r"kernel BUG at \S+:\d+!"),
     Row("warning", _HEAD, _MARK, r"WARNING: CPU: \d+ PID: \d+ at "),
     Row("warning", _HEAD, _MARK, r"WARNING: (?:\[.*\] )?(?:\S+:\d+ )?at \S.*, CPU#\d+: "),
