@@ -102,10 +102,10 @@ static void start_ssh_server(void)
 		return;
 	setsid();
 	/*
-	 * -F stay in the foreground, -E log to stderr, -s keys only, -j -k no forwarding,
+	 * -F stay in the foreground, -s keys only, -j -k no forwarding,
 	 * -W large receive window: a module is sent in one go.
 	 */
-	execl("/usr/sbin/dropbear", "dropbear", "-F", "-E", "-s", "-j", "-k", "-W", "1000000", "-p", "22",
+	execl("/usr/sbin/dropbear", "dropbear", "-F", "-s", "-j", "-k", "-W", "1000000", "-p", "22",
 	      "-r", "/etc/dropbear/hostkey", (char *)NULL);
 	complain("start", "/usr/sbin/dropbear");
 	_exit(127);
