@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from harness.report.rows import ResultRow, next_command, style_of, summary_line, unique
 from harness.report.text import plain, seconds_text
 
-_CELL_WIDTH = 14  # "build-failed" and the space between columns
+_CELL_WIDTH = 12  # "build-failed", "passed 3.3 s"
+_NAME_WIDTH = 15  # of a module, where five kernels have to stand beside it in 80 columns
 _EVIDENCE_LINES = 12  # the rest is in the full log
 
 
@@ -43,17 +43,19 @@ def result_tables(rows: Sequence[ResultRow], width: int) -> Iterator[Table]:
     """Modules down, kernels across; as many tables as it takes to fit the width."""
     modules = unique([row.module for row in rows])
     kernels = unique([row.kernel for row in rows])
-    name_width = min(max((len(name) for name in [*modules, "module"]), default=0), max(10, width - 72)) + 2
-    at_once = max(1, (width - name_width) // _CELL_WIDTH)
+    longest = max((len(name) for name in modules), default=0)
+    roomy = longest + len(kernels) * (_CELL_WIDTH + 2) <= width
+    gap = 2 if roomy else 1
+    name_width = longest if roomy else min(longest, _NAME_WIDTH)
+    at_once = max(1, (width - name_width) // (_CELL_WIDTH + gap))
     for first in range(0, len(kernels), at_once):
-        yield _result_table(rows, modules, kernels[first : first + at_once], name_width - 2)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, gap - 1, 0, 0), show_edge=False)
+        table.add_column("module", overflow="fold", min_width=name_width, max_width=max(6, name_width))
+        _fill(table, rows, modules, kernels[first : first + at_once])
+        yield table
 
 
-def _result_table(
-    rows: Sequence[ResultRow], modules: Sequence[str], kernels: Sequence[str], name_width: int
-) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    table.add_column("module", overflow="fold", min_width=min(6, name_width), max_width=name_width)
+def _fill(table: Table, rows: Sequence[ResultRow], modules: Sequence[str], kernels: Sequence[str]) -> None:
     for kernel in kernels:
         table.add_column(Text(plain(kernel)), overflow="fold", max_width=_CELL_WIDTH)
     for module in modules:
@@ -61,15 +63,19 @@ def _result_table(
             _cell([row for row in rows if row.module == module and row.kernel == kernel]) for kernel in kernels
         ]
         table.add_row(Text(plain(module)), *cells)
-    return table
 
 
 def _cell(rows: Sequence[ResultRow]) -> Text:
-    lines = [
-        Text(row.outcome, style=style_of(row.outcome)).append(f" {seconds_text(row.seconds)}", style="dim")
-        for row in rows
-    ]
-    return Text("\n").join(lines) if lines else Text("-", style="dim")
+    """The outcome and how long it took, on two lines where one is too short."""
+    if not rows:
+        return Text("-", style="dim")
+    cell = Text()
+    for number, row in enumerate(rows):
+        taken = "" if row.outcome == "skipped" else seconds_text(row.seconds)
+        between = " " if len(row.outcome) + 1 + len(taken) <= _CELL_WIDTH else "\n"
+        cell.append("\n" if number else "").append(row.outcome, style=style_of(row.outcome))
+        cell.append(between + taken, style="dim")
+    return cell
 
 
 def _failure(row: ResultRow) -> Iterator[RenderableType]:
@@ -151,16 +157,28 @@ _DOCTOR_STYLES = {"ok": "green", "missing": "bold red", "limited": "bold yellow"
 
 
 def doctor_table(rows: Sequence[DoctorRow]) -> RenderableType:
-    """For `invoke doctor`: the table, below it the commands that mend what is not ok, each on a line."""
+    """For `invoke doctor`; the commands that mend what is not ok are in `mending_commands`."""
     table = _plain_table("what", "state", "detail")
     for row in rows:
         state = Text(row.state, style=_DOCTOR_STYLES.get(row.state, ""))
         table.add_row(Text(plain(row.what)), state, Text(plain(row.detail)))
-    commands = unique([row.mend for row in rows if row.mend and row.state != "ok"])
-    if not commands:
-        return table
-    lines = [Text(plain(command), no_wrap=True, overflow="ignore") for command in commands]
-    return Group(table, Text("To mend it:"), *(Padding(line, (0, 0, 0, 2)) for line in lines))
+    return table
+
+
+def mending_commands(rows: Sequence[DoctorRow]) -> list[str]:
+    """What to type, without repetitions, in order."""
+    return unique([plain(row.mend) for row in rows if row.mend and row.state != "ok"])
+
+
+def print_doctor(rows: Sequence[DoctorRow], stream: TextIO) -> None:
+    """Write the table and below it the commands that mend it, each whole on its line."""
+    console = Console(file=stream, highlight=False)
+    console.print(doctor_table(rows))
+    commands = mending_commands(rows)
+    if commands:
+        console.print(Text("\nTo mend it:"))
+    for command in commands:
+        console.print(Text(f"  {command}"), soft_wrap=True)
 
 
 def _plain_table(*columns: str) -> Table:
