@@ -8,6 +8,7 @@ only us, and we end them), and die with the thread that started them.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import os
 import shlex
@@ -65,6 +66,67 @@ class CommandError(HarnessError):
 
 class MissingToolError(HarnessError):
     """A program that the harness needs is not installed."""
+
+
+class CancelledError(HarnessError):
+    """Work was given up because other work beside it failed or was interrupted."""
+
+
+class Scope:
+    """The processes that a group of threads has under way, so that they can be ended together.
+
+    A context manager: what `run` starts inside it (also in threads that copied the context) belongs to it.
+    """
+
+    def __init__(self) -> None:
+        self._outer = _scope.get()
+        self._lock = threading.Lock()
+        self._live: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
+
+    def __enter__(self) -> Scope:
+        self._token = _scope.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _scope.reset(self._token)
+
+    def close(self) -> None:
+        """End all processes of the scope; from now on `run` raises CancelledError in it."""
+        with self._lock:
+            self._closed = True
+            live = list(self._live)
+        for process in live:
+            end(process)
+
+    @property
+    def closed(self) -> bool:
+        """Whether this scope or one around it was closed."""
+        return self._closed or (self._outer is not None and self._outer.closed)
+
+    @contextlib.contextmanager
+    def holding(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Count the process as under way, here and in the scopes around."""
+        with self._lock:
+            self._live.add(process)
+        try:
+            with self._outer.holding(process) if self._outer else contextlib.nullcontext():
+                if self.closed:
+                    raise CancelledError("given up: other work failed")
+                yield
+        finally:
+            with self._lock:
+                self._live.discard(process)
+
+
+_scope: contextvars.ContextVar[Scope | None] = contextvars.ContextVar("scope", default=None)
+
+
+def check_cancelled() -> None:
+    """Raise CancelledError when the work that this thread belongs to was given up."""
+    scope = _scope.get()
+    if scope is not None and scope.closed:
+        raise CancelledError("given up: other work failed")
 
 
 def start(
@@ -129,6 +191,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input: bytes | None = None,
+    stdin: IO[bytes] | None = None,
     log_to: Path | None = None,
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
@@ -136,16 +199,20 @@ def run(
 ) -> Completed:
     """Run a command to its end and return what it printed (standard error included).
 
-    log_to: file that receives the whole output as well. on_line: called with each line as it arrives.
+    input, stdin: what it reads (default: nothing). log_to: file that receives the whole output as well.
+    on_line: called with each line as it arrives.
     Raises CommandError for a non-zero exit when `check`, DeadlineError, MissingToolError. Whatever
     happens (an exception in on_line, Ctrl-C), the process and its children have ended on return.
     """
-    process = start(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL if input is None else subprocess.PIPE)
+    source = stdin.fileno() if stdin else subprocess.DEVNULL if input is None else subprocess.PIPE
+    process = start(argv, cwd=cwd, env=env, stdin=source)
     assert process.stdout is not None
     lines: deque[str] = deque()
     with contextlib.ExitStack() as stack:
         stack.callback(process.stdout.close)
         stack.callback(end, process)
+        if (scope := _scope.get()) is not None:
+            stack.enter_context(scope.holding(process))
         sink = stack.enter_context(log_to.open("w")) if log_to else None
         expired = stack.enter_context(_expiring(process, deadline))
         if input is not None:
@@ -168,6 +235,26 @@ def run(
     if check and returncode != 0:
         raise CommandError(completed, hint=hint, log=log_to)
     return completed
+
+
+def pipe(first: Sequence[str], second: Sequence[str], *, deadline: Deadline, hint: str | None = None) -> None:
+    """Run `first | second` to their ends. Raises what `run` raises when one of them fails."""
+    source = start(first, stderr=subprocess.PIPE)
+    assert source.stdout is not None
+    assert source.stderr is not None
+    scope = _scope.get()
+    with source.stdout, source.stderr, scope.holding(source) if scope else contextlib.nullcontext():
+        try:
+            sink = run(second, deadline=deadline, stdin=source.stdout, check=False)
+            source.stdout.close()  # so that `first` ends when `second` ended early
+            complaint = source.stderr.read().decode(errors="replace")
+            returncode = source.wait()
+        finally:
+            end(source)
+    # When `second` fails, `first` fails of a broken pipe: the second is the cause.
+    for completed in (sink, Completed(tuple(first), returncode, complaint)):
+        if completed.returncode != 0:
+            raise CommandError(completed, hint=hint)
 
 
 def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
