@@ -26,6 +26,7 @@ class _Symbol:
 _SYMBOL = re.compile(r"([A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(\w+)(?: [0-9a-f]+)?\])?")
 # The instruction that was being run: x86 (kernel segment only), arm64 and arm, riscv.
 _INSTRUCTION = re.compile(r"RIP: (?!0033)[0-9a-f]{4}:|EIP: |pc : |epc : |PC is at ")
+_TRACE_START = re.compile(r"Call [Tt]race:")
 _TRACE_ENTRY = re.compile(r"\s+(?:\[<[0-9a-f]+>\] )?(?:\(\S+\) from )?(?=[A-Za-z_][\w.$]*\+0x)")
 # "Modules linked in: vms(O+) evdev button"; + is being loaded, - is being unloaded.
 _MODULES = re.compile(r"Modules linked in: (.*)")
@@ -66,8 +67,11 @@ def _instruction(lines: Sequence[str]) -> _Symbol | None:
 
 
 def _trace(lines: Sequence[str]) -> Iterator[_Symbol]:
-    """Entries of the call traces without the doubtful ones, which are marked "?"."""
-    for line in lines:
+    """Entries of the call trace without the doubtful ones, which are marked "?". What stands above the line
+    "Call Trace:" tells of another time (who allocated, who took the lock first) and counts only without one.
+    """
+    start = next((number for number, line in enumerate(lines) if _TRACE_START.match(line)), 0)
+    for line in lines[start:]:
         if _TRACE_ENTRY.match(line):
             symbol = _symbol_in(line)
             if symbol:

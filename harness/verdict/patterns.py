@@ -65,7 +65,9 @@ ROWS: tuple[Row, ...] = (
     # Checks that name the cause and leave the rest to BUG() or WARN().
     Row("list-corruption", _CAUSE, _MARK, r"list_(?:add|del) (?:corruption|double add)\b"),
     Row("refcount", _CAUSE, _MARK, r"refcount_t: (?:underflow|saturated|addition on 0|decrement hit 0)"),
-    Row("fortify", _CAUSE, _MARK, r"(?:\w+: )?detected (?:buffer overflow|field-spanning write)\b"),
+    Row("fortify", _CAUSE, _MARK, r"detected buffer overflow in \w+$"),  # before 6.9
+    Row("fortify", _CAUSE, _MARK, r"\w+: detected buffer overflow: \d+ byte "),
+    Row("fortify", _CAUSE, _MARK, r"\w+: detected field-spanning write \(size \d+\)"),
     Row("fortify", _CAUSE, _MARK, r"usercopy: Kernel memory (?:exposure|overwrite) attempt detected"),
     Row("cfi", _CAUSE, _MARK, r"(?:traps: )?Missing ENDBR: "),
     Row("cfi", _CAUSE, _MARK, r"CFI failure at "),

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""Splats in golden logs. A new file under golden/ is a new test; it opens with its own expectation:
+
+# origin: where the log comes from
+# expect: kind | module | function | title      (one line a splat, in order; or "# expect: none")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.guest.kmsg import KernelRecord
+from harness.verdict.lines import kernel_lines
+from harness.verdict.patterns import KINDS, find_row
+from harness.verdict.splats import Splat, find_splats
+
+GOLDEN = Path(__file__).parent / "golden"
+LOGS = sorted(GOLDEN.glob("*.log"))
+# Kinds of which nobody has a log yet.
+WITHOUT_LOG = {"debug-object", "kmsan", "netdev-leak", "workqueue"}
+
+
+def read_golden(path: Path) -> tuple[list[str], list[str]]:
+    """The expectations at the top of a golden log, and its lines."""
+    lines = path.read_text().splitlines()
+    expected = [line.removeprefix("# expect: ") for line in lines if line.startswith("# expect: ")]
+    assert expected, f"{path.name} has no '# expect:' line"
+    body = [line for line in lines if not line.startswith(("# expect: ", "# origin: "))]
+    return [line for line in expected if line != "none"], body
+
+
+def as_records(lines: list[str]) -> list[KernelRecord]:
+    """The same log as /dev/kmsg would give it."""
+    return [
+        KernelRecord(number, 4, line.seconds or 0.0, line.text)
+        for number, line in enumerate(kernel_lines(lines))
+    ]
+
+
+def shown(splat: Splat) -> str:
+    """A splat in the form of an expectation."""
+    return f"{splat.kind} | {splat.module} | {splat.function} | {splat.title}"
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_console(path: Path) -> None:
+    expected, lines = read_golden(path)
+    assert [shown(splat) for splat in find_splats(lines)] == expected
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_console_with_carriage_returns(path: Path) -> None:
+    expected, lines = read_golden(path)
+    assert [shown(splat) for splat in find_splats([f"{line}\r" for line in lines])] == expected
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_records(path: Path) -> None:
+    expected, lines = read_golden(path)
+    assert [shown(splat) for splat in find_splats(as_records(lines))] == expected
+
+
+def test_every_kind_has_a_golden_log() -> None:
+    seen = {line.split(" | ")[0] for path in LOGS for line in read_golden(path)[0]}
+    assert set(KINDS) - WITHOUT_LOG == seen
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)
+def test_words_inside_a_line_mean_nothing(path: Path) -> None:
+    """Every line of every golden log is harmless when something stands before it."""
+    _, lines = read_golden(path)
+    records = [KernelRecord(0, 4, 0.0, f"driver: {line.text}") for line in kernel_lines(lines)]
+    assert find_splats(records) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ODEBUG: free active (active state 0) object: ffff8881 object type: timer_list hint: broken_timer",
+        "BUG: KMSAN: uninit-value in broken_init+0x2a/0x1000 [broken]",
+        "unregister_netdevice: waiting for eth0 to become free. Usage count = 1",
+        "BUG: workqueue leaked atomic, lock or RCU: kworker/0:1[12]",
+        "BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!",
+        "NMI watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:101]",
+        "NMI watchdog: Watchdog detected hard LOCKUP on cpu 0",
+        "INFO: rcu_tasks detected stalls on tasks:",
+        "rcu: INFO: rcu_sched detected expedited stalls on CPUs/tasks: { 0-... } 26 jiffies s: 65 root: 0x1/.",
+        "BUG: using smp_processor_id() in preemptible [00000000] code: insmod/101",
+        "WARNING: inconsistent lock state",
+        "WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+        "WARNING: insmod/101 still has locks held!",
+        "[ BUG: Invalid wait context ]",
+        "INFO: trying to register non-static key.",
+        "Oops [#1]",
+        "Kernel BUG [#1]",
+        "Oops: Kernel access of bad area, sig: 11 [#1]",
+        "BUG: Kernel NULL pointer dereference on write at 0x00000000",
+    ],
+)
+def test_other_first_lines(text: str) -> None:
+    row = find_row(text, certain=True)
+    assert row is not None
+    assert row.kind != "bug-other"
+
+
+def test_report_ends_at_its_mark_and_keeps_the_registers_after_it() -> None:
+    _, lines = read_golden(GOLDEN / "real-5.10-vms-null-deref.log")
+    (splat,) = find_splats(lines)
+    assert splat.lines[0] == splat.title
+    assert splat.lines[-1] == "PKRU: 55555554"
+    assert "---[ end trace e487d149d9f7d692 ]---" in splat.lines
+    assert not any("Killed" in line or "LD r vms" in line for line in splat.lines)
+    assert splat.seconds == 1.600458
+
+
+def test_report_without_mark_ends_with_its_call_trace() -> None:
+    _, lines = read_golden(GOLDEN / "hand-scheduling-while-atomic.log")
+    (splat,) = find_splats(lines)
+    assert splat.lines[-1] == " </TASK>"
+
+
+def test_report_that_is_cut_off_is_still_a_splat() -> None:
+    (splat,) = find_splats(["[    1.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008"])
+    assert (splat.kind, splat.module, splat.lines) == ("null-deref", None, (splat.title,))
+
+
+def test_cut_here_alone_counts_as_a_warning() -> None:
+    (splat,) = find_splats(["[    1.000000] ------------[ cut here ]------------"])
+    assert splat.kind == "warning"
+
+
+def test_lost_end_does_not_swallow_the_log() -> None:
+    start = "[    1.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008"
+    noise = [f"[    2.{number:06}] driver: ordinary line" for number in range(1000)]
+    (splat,) = find_splats([start, *noise])
+    assert splat.lines == (splat.title,)
+
+
+def test_shell_prompt_before_a_kernel_line() -> None:
+    (splat,) = find_splats(["/ # [    1.000000] sysfs: cannot create duplicate filename '/devices/x'"])
+    assert splat.kind == "sysfs-duplicate"
+
+
+def test_terminal_codes_are_taken_away() -> None:
+    (splat,) = find_splats(["\x1b[0;31m[    1.000000] kernel BUG at a.c:1!\x1b[0m"])
+    assert splat.title == "kernel BUG at a.c:1!"
+
+
+def test_unknown_bug_of_an_unmarked_line_is_left_to_the_program_that_may_have_printed_it() -> None:
+    assert find_splats(["BUG: says a program"]) == ()
+
+
+def test_module_from_the_list_when_no_symbol_names_it() -> None:
+    lines = [
+        "kernel BUG at a.c:1!",
+        "Modules linked in: one(O) two(OE+) evdev",
+        "RIP: 0010:kernel_function+0x1/0x2",
+    ]
+    assert find_splats(lines)[0].module == "two"
+    assert find_splats([lines[0], "Modules linked in: one(O) two(OE)", lines[2]])[0].module is None
+
+
+def test_module_with_build_id() -> None:
+    (splat,) = find_splats(["kernel BUG at a.c:1!", "RIP: 0010:f+0x1/0x2 [one 0123abcd]"])
+    assert (splat.module, splat.function) == ("one", "f")
+
+
+def test_record_of_several_lines() -> None:
+    (splat,) = find_splats([KernelRecord(1, 4, 2.5, "driver: hello\nkernel BUG at a.c:1!")])
+    assert (splat.title, splat.seconds) == ("kernel BUG at a.c:1!", 2.5)
