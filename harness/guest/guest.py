@@ -78,10 +78,14 @@ class Guest:
         deadline = Deadline(seconds or self.step_seconds, argv[0])
         return self.runner.run(argv, deadline, stdin=stdin)
 
-    def upload(self, source: Path, name: str | None = None) -> str:
+    def upload(self, source: Path) -> str:
         """Copy a file of the host into the guest and return its path there."""
-        path = f"{UPLOADS}/{name or source.name}"
-        self.runner.put(path, source.read_bytes(), Deadline(self.step_seconds, f"upload {source.name}"))
+        return self.upload_bytes(source.read_bytes(), source.name)
+
+    def upload_bytes(self, data: bytes, name: str) -> str:
+        """Write a file in the guest's folder for uploads and return its path."""
+        path = f"{UPLOADS}/{name}"
+        self.runner.put(path, data, Deadline(self.step_seconds, f"upload {name}"))
         return path
 
     def insmod(

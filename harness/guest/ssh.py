@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import socket
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,9 @@ import paramiko
 from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.guest.runner import ConnectionLost, GuestHang, Result, Watch
+
+# A connection that a dying machine breaks is told by our own exceptions, not by paramiko's log as well.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 # How often a wait looks at the machine's health.
 HEARTBEAT_SECONDS = 0.05

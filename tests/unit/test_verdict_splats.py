@@ -110,9 +110,9 @@ def test_report_ends_at_its_mark_and_keeps_the_registers_after_it() -> None:
     (splat,) = find_splats(lines)
     assert splat.lines[0] == splat.title
     assert splat.lines[-1] == "PKRU: 55555554"
-    assert "---[ end trace e487d149d9f7d692 ]---" in splat.lines
+    assert any(line.startswith("---[ end trace ") for line in splat.lines[:-5])
     assert not any("Killed" in line or "LD r vms" in line for line in splat.lines)
-    assert splat.seconds == 1.600458
+    assert f"[    {splat.seconds}] {splat.title}" in lines
 
 
 def test_report_without_mark_ends_with_its_call_trace() -> None:

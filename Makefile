@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+#   make vm-test    fresh machine: installs what is missing, fetches a kernel, builds, boots, tests, reports
+#   make test       everything that CI runs
+#   make check      what needs no virtual machine: formats, types, unit tests
+# KERNELS="5.10 6.12" chooses the kernels of vm-test.
+
+PYTHON ?= python3
+VENV ?= .venv
+KERNELS ?= 6.12
+ALL_KERNELS := 5.10 6.1 6.12 7.2 7.3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+kernel_options = $(foreach kernel,$(1),--kernel $(kernel))
+
+.PHONY: vm-test test check benchmark clean setup
+
+vm-test: setup
+	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
+
+test: setup check
+	$(BIN)/pytest -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/pytest -m "not vm" tests
+
+benchmark: setup
+	$(BIN)/python -m benchmarks.speed
+
+# The only step that may need root: programs such as QEMU, once.
+setup: $(READY)
+	@$(BIN)/kmod-harness doctor --install
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	{ sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; $$sudo apt-get update -q && $$sudo apt-get install -q -y python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	[ ! -x $(BIN)/kmod-harness ] || $(BIN)/kmod-harness clean
+	rm -rf $(VENV)
