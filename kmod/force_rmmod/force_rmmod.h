@@ -30,8 +30,10 @@ enum fr_verdict {
 };
 
 int fr_victim_judge(struct module *victim);
-int fr_victim_quarantine(struct module *victim, int *old_state);
-void fr_victim_release(struct module *victim, int old_state);
+
+/* Nobody gets hold of the victim until it is released, into a state, or reset. */
+int fr_victim_quarantine(struct module *victim, int state);
+void fr_victim_release(struct module *victim, int state);
 void fr_victim_reset(struct module *victim);
 
 /* The first word of the victim's writable data that holds value, or NULL. */

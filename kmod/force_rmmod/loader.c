@@ -117,8 +117,8 @@ static bool fr_loader_has_elder(const struct compat_idempotent *entry)
 }
 
 /*
- * Oldest last: decided for each while its elders are still there. An orphan's
- * younger companions then lose their elder only by being older than it.
+ * One at a time, oldest first: whoever waited for the same load is an orphan as
+ * soon as its elder has been woken.
  */
 static unsigned int fr_loader_wake_orphans(unsigned int bucket)
 {
@@ -144,31 +144,9 @@ static unsigned int fr_loader_wake_orphans(unsigned int bucket)
 	return woken;
 }
 
-/* A task that oopsed in the table has left it locked, for ever. */
-static bool fr_loader_lock(void)
-{
-	int tries;
-
-	for (tries = 0; tries < FR_IDEM_TRIES; tries++) {
-		if (spin_trylock(fr_idem_lock))
-			return true;
-		usleep_range(500, 1000);
-	}
-
-	return false;
-}
-
-int fr_loader_repair(void)
+static void fr_loader_repair_locked(void)
 {
 	unsigned int bucket, cut = 0, woken = 0;
-
-	if (!COMPAT_HAVE_IDEMPOTENT)
-		return 0;
-
-	if (!fr_loader_lock()) {
-		pr_err("refused: the loader's table stays locked: a task died in it, reboot\n");
-		return -EBUSY;
-	}
 
 	for (bucket = 0; bucket < FR_IDEM_BUCKETS; bucket++) {
 		if (!fr_loader_cut_bucket(bucket))
@@ -176,14 +154,32 @@ int fr_loader_repair(void)
 		cut++;
 		woken += fr_loader_wake_orphans(bucket);
 	}
-	spin_unlock(fr_idem_lock);
 
-	if (cut)
-		pr_info("loader: cut %u dead entries out of finit_module's table\n", cut);
-	if (woken)
-		pr_info("loader: woke %u loads that waited for a dead one\n", woken);
 	if (!cut)
 		pr_info("loader: finit_module's table has no dead entry\n");
+	else
+		pr_info("loader: dead entries cut out of finit_module's table: %u\n", cut);
+	if (woken)
+		pr_info("loader: loads woken that waited for a dead one: %u\n", woken);
+}
 
-	return 0;
+int fr_loader_repair(void)
+{
+	int tries;
+
+	if (!COMPAT_HAVE_IDEMPOTENT)
+		return 0;
+
+	/* Not spin_lock(): a task that died in the table has left it locked. */
+	for (tries = 0; tries < FR_IDEM_TRIES; tries++) {
+		if (spin_trylock(fr_idem_lock)) {
+			fr_loader_repair_locked();
+			spin_unlock(fr_idem_lock);
+			return 0;
+		}
+		usleep_range(500, 1000);
+	}
+
+	pr_err("refused: the loader's table stays locked, as a task died in it: reboot\n");
+	return -EBUSY;
 }

@@ -90,7 +90,8 @@ static int fr_check(struct module *victim)
 
 static int fr_rescue(struct module *victim)
 {
-	int ret, old_state;
+	int state = READ_ONCE(victim->state);
+	int ret;
 
 	ret = fr_check(victim);
 	if (ret != FR_STUCK)
@@ -101,13 +102,13 @@ static int fr_rescue(struct module *victim)
 	if (ret)
 		return ret;
 
-	ret = fr_victim_quarantine(victim, &old_state);
+	ret = fr_victim_quarantine(victim, state);
 	if (ret)
 		return ret;
 
 	ret = fr_undo(victim, true);
 	if (ret) {
-		fr_victim_release(victim, old_state);
+		fr_victim_release(victim, state);
 		return ret;
 	}
 

@@ -33,7 +33,7 @@ int fr_undo(struct module *victim, bool apply)
 	for (i = 0; i < ARRAY_SIZE(fr_undo_rows); i++) {
 		ret = fr_undo_rows[i].undo(victim, apply);
 		if (ret < 0) {
-			pr_err("refused: an %s of %s cannot be undone\n",
+			pr_err("refused: cannot undo every %s of %s\n",
 			       fr_undo_rows[i].kind, victim->name);
 			return ret;
 		}

@@ -12,6 +12,7 @@
 #include <linux/kernel.h>
 #include <linux/kobject.h>
 #include <linux/kref.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
@@ -25,11 +26,18 @@ struct fr_input_walk {
 	int count;
 };
 
-/* All devices share one kobject type, which is not exported; platform_bus has it. */
+/*
+ * All devices share one kobject type, which is not exported; platform_bus has it.
+ * Only addresses that kmalloc() can return are read at all: on 5.10 even the
+ * careful read warns about one that no pointer can have.
+ */
 static bool fr_input_is_device(const struct input_dev *input, struct kobject *kobj)
 {
 	const void *class;
 	char name[6] = "";
+
+	if (!IS_ALIGNED((unsigned long)input, sizeof(void *)) || !virt_addr_valid(input))
+		return false;
 
 	if (copy_from_kernel_nofault(&class, &input->dev.class, sizeof(class)) ||
 	    class != &input_class ||
@@ -40,7 +48,8 @@ static bool fr_input_is_device(const struct input_dev *input, struct kobject *ko
 	    !kref_read(&kobj->kref))
 		return false;
 
-	return !copy_from_kernel_nofault(name, kobj->name, sizeof(name) - 1) &&
+	return virt_addr_valid(kobj->name) &&
+	       !copy_from_kernel_nofault(name, kobj->name, sizeof(name) - 1) &&
 	       !strcmp(name, "input");
 }
 
@@ -97,11 +106,11 @@ static int fr_input_undo(struct module *victim, unsigned long *word, struct fr_i
 		return 0;
 
 	if (registered) {
-		pr_info("undo: input device %s, registered, held by %pS\n", name, word);
+		pr_info("undo: input device %s, registered, held by %ps\n", name, word);
 		fr_input_silence(input, victim);
 		input_unregister_device(input);
 	} else {
-		pr_info("undo: input device %s, never registered, held by %pS\n", name, word);
+		pr_info("undo: input device %s, never registered, held by %ps\n", name, word);
 		input_free_device(input);
 	}
 

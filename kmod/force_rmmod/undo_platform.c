@@ -6,7 +6,6 @@
  * were added by hand, and waits for those who are reading or writing them.
  */
 #include <linux/device.h>
-#include <linux/kallsyms.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
@@ -28,7 +27,6 @@ static int fr_platform_match(struct device *dev, const void *data)
 static int fr_platform_unregister(struct device *dev, struct module *victim, bool apply)
 {
 	struct platform_device *pdev = to_platform_device(dev);
-	unsigned long *holder = fr_victim_holder(victim, (unsigned long)pdev);
 
 	/* Unregistering takes this lock, and would wait for a dead holder. */
 	if (!device_trylock(dev)) {
@@ -40,10 +38,11 @@ static int fr_platform_unregister(struct device *dev, struct module *victim, boo
 	if (!apply)
 		return 0;
 
-	if (holder)
-		pr_info("undo: platform device %s, held by %pS\n", dev_name(dev), holder);
+	if (within_module((unsigned long)pdev, victim))
+		pr_info("undo: platform device %s, is %ps\n", dev_name(dev), pdev);
 	else
-		pr_info("undo: platform device %s, inside the module\n", dev_name(dev));
+		pr_info("undo: platform device %s, held by %ps\n", dev_name(dev),
+			fr_victim_holder(victim, (unsigned long)pdev));
 	platform_device_unregister(pdev);
 	return 0;
 }

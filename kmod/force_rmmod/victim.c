@@ -164,17 +164,17 @@ int fr_victim_judge(struct module *victim)
 
 /*
  * GOING is the one state in which nobody gets a new reference; COMING does give
- * them out.
+ * them out. What was judged must still be so.
  */
-int fr_victim_quarantine(struct module *victim, int *old_state)
+int fr_victim_quarantine(struct module *victim, int state)
 {
 	int ret = 0;
 
 	if (mutex_lock_killable(fr_module_mutex))
 		return -EINTR;
 
-	*old_state = victim->state;
-	if (victim->state == MODULE_STATE_UNFORMED || !list_empty(&victim->source_list)) {
+	if (victim->state != state || !list_empty(&victim->source_list) ||
+	    (state == MODULE_STATE_LIVE && module_refcount(victim) > 0)) {
 		pr_err("refused: %s changed while it was looked at\n", victim->name);
 		ret = -EBUSY;
 	} else {
@@ -185,10 +185,10 @@ int fr_victim_quarantine(struct module *victim, int *old_state)
 	return ret;
 }
 
-void fr_victim_release(struct module *victim, int old_state)
+void fr_victim_release(struct module *victim, int state)
 {
 	mutex_lock(fr_module_mutex);
-	WRITE_ONCE(victim->state, old_state);
+	WRITE_ONCE(victim->state, state);
 	mutex_unlock(fr_module_mutex);
 }
 
@@ -205,6 +205,8 @@ void fr_victim_reset(struct module *victim)
 	atomic_set(&victim->refcnt, MODULE_REF_BASE);
 	WRITE_ONCE(victim->state, MODULE_STATE_LIVE);
 	mutex_unlock(fr_module_mutex);
+
+	pr_info("reset: state live, reference count 0, neither init nor exit\n");
 }
 
 int fr_victim_each_word(struct module *victim,
