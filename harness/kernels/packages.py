@@ -62,3 +62,9 @@ def unpack_packages(
 def _closure(root: apt.AptRoot, names: Sequence[str], progress: Progress) -> list[apt.Package]:
     with progress.task(f"what {names[0]} depends on"):
         return root.closure(names)
+
+
+def unpack_guest_packages(settings: Settings, progress: Progress) -> Path:
+    """The folder with the guest's programs: the row `guest` of vm/kernels.yaml."""
+    releases = load_releases()
+    return unpack_packages(releases.guest_release, releases.guest_packages, settings, progress, kind="guest")
