@@ -106,7 +106,7 @@ def test_other_first_lines(text: str) -> None:
 
 
 def test_report_ends_at_its_mark_and_keeps_the_registers_after_it() -> None:
-    _, lines = read_golden(GOLDEN / "real-5.10-vms-null-deref.log")
+    _, lines = read_golden(GOLDEN / "real-5.10-vms-fault.log")
     (splat,) = find_splats(lines)
     assert splat.lines[0] == splat.title
     assert splat.lines[-1] == "PKRU: 55555554"
