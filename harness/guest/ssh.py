@@ -42,7 +42,8 @@ class SshRunner:
                 channel.exec_command(command)
                 if stdin:
                     self._send(channel, stdin, deadline, command)
-                channel.shutdown_write()
+                with contextlib.suppress(OSError):  # a command that has ended already needs no end of input
+                    channel.shutdown_write()
                 output = b"".join(self._receive(channel, deadline, command))
                 status = self._exit_status(channel, deadline, command)
         except (paramiko.SSHException, OSError, EOFError) as error:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The guest's root file system: busybox, kmod, an SSH server, our init, the few modules the machine needs.
 
-One archive for each kernel is kept in the cache; what differs from machine to machine (keys) is a second, tiny
-archive behind it that never touches a disk.
+One archive for each kernel is kept in the cache; what differs from machine to machine (keys) comes through the
+agent after the start and never touches a disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from harness.errors import HarnessError
 from harness.kernels.kernel import Kernel
 from harness.machine import cpio
 from harness.machine.kernel_modules import with_dependencies
-from harness.machine.keys import MachineKeys
 from harness.machine.spec import MachineSpec
 
 FOLDERS = (
@@ -47,8 +46,8 @@ def base_initramfs(
 ) -> Path:
     """The archive for a kernel on a machine, made once.
 
-    userland: folder in which the packages busybox-static, kmod and dropbear-bin lie unpacked. programs: init
-    and kmodctl, static. All inputs are identified by their paths, which the cache never uses twice.
+    userland: folder in which the packages busybox-static, kmod and dropbear-bin lie unpacked. programs: ours,
+    static. All inputs are identified by their paths, which the cache never uses twice.
     """
     identity = [Path(__file__).read_text(), str(kernel.modules), kernel.release, *spec.modules]
     identity += [str(userland), *map(str, programs)]
@@ -62,16 +61,6 @@ def base_initramfs(
         beside.write_bytes(cpio.archive(_entries(kernel, spec, userland, programs)))
         beside.rename(result)
     return result
-
-
-def machine_archive(keys: MachineKeys) -> bytes:
-    """What only one machine has: its host key, and the client key that it lets in."""
-    return cpio.archive(
-        [
-            cpio.file("etc/dropbear/hostkey", keys.dropbear_host_key(), 0o600),
-            cpio.file("root/.ssh/authorized_keys", keys.authorized_key().encode(), 0o600),
-        ]
-    )
 
 
 def _entries(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -17,8 +16,8 @@ from typing import TypeVar
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import Failure, GuestFailure, HarnessError
+from harness.machine.agent import Agent
 from harness.machine.console import Console
-from harness.machine.initramfs import machine_archive
 from harness.machine.keys import MachineKeys
 from harness.machine.monitor import Monitor, MonitorError
 from harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line, qemu_argv
@@ -28,6 +27,8 @@ F = TypeVar("F", bound=Failure)
 
 BOOT_SECONDS = 60.0
 READY = "harness: ready"
+HOST_KEY = "/etc/dropbear/dropbear_ed25519_host_key"
+AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
 POLL_SECONDS = 0.005
 # How long the cause of a broken connection may take to show on the console or in QEMU's exit.
 DIAGNOSIS_SECONDS = 2.0
@@ -57,15 +58,17 @@ class Machine:
         qemu: subprocess.Popen[bytes],
         monitor: Monitor,
         console: Console,
-        keys: MachineKeys,
+        agent: socket.socket,
         accelerator: str,
+        port: int,
     ) -> None:
         self._qemu = qemu
         self._monitor = monitor
         self.console = console
-        self.keys = keys
+        self.agent = Agent(agent, self.check)
+        self.keys = MachineKeys()
         self.accelerator = accelerator
-        self.port = 0
+        self.port = port  # on loopback, leads to the guest's SSH server
         self._reset = False  # the guest asked for a reset or power-off
 
     @property
@@ -100,6 +103,12 @@ class Machine:
                 )
             time.sleep(POLL_SECONDS)
 
+    def personalise(self, deadline: Deadline) -> None:
+        """Give the guest what only this machine has: keys, the time, randomness."""
+        self.agent.settle(deadline)
+        self.agent.write(HOST_KEY, self.keys.dropbear_host_key(), 0o600, deadline)
+        self.agent.write(AUTHORIZED_KEYS, self.keys.authorized_key().encode(), 0o600, deadline)
+
     def _settle(self) -> None:
         """After a panic the guest resets and QEMU exits; its last lines come until then."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -131,18 +140,6 @@ class Machine:
         return kind(message, evidence=self.console.tail(), log=self.console.path)
 
 
-def _initrd(base: Path, keys: MachineKeys) -> int:
-    """A descriptor of a file in memory: the kernel's archive, then this machine's own."""
-    descriptor = os.memfd_create("initramfs")
-    with base.open("rb") as source:
-        size = os.fstat(source.fileno()).st_size
-        offset = 0
-        while offset < size:
-            offset += os.sendfile(descriptor, source.fileno(), offset, size - offset)
-    os.write(descriptor, machine_archive(keys))
-    return descriptor
-
-
 def _forwarded_port(monitor: Monitor, deadline: Deadline) -> int:
     """The loopback port that the host's kernel picked, from the monitor's table of connections."""
     table = monitor.human("info usernet", deadline)
@@ -168,28 +165,43 @@ def boot(
     Raises BootError, GuestPausedError, QemuDiedError, GuestPanic.
     """
     deadline = Deadline(seconds, "boot")
-    keys = MachineKeys()
+    files = BootFiles(kernel, initramfs, kernel_command_line(spec, host_tsc_khz()))
     with contextlib.ExitStack() as stack:
-        ours, theirs = socket.socketpair()
-        stack.callback(ours.close)
-        stack.callback(theirs.close)
-        initrd = _initrd(initramfs, keys)
-        stack.callback(os.close, initrd)
+        machine = stack.enter_context(_start(spec, accelerator, files, folder, deadline))
+        machine.wait_ready(deadline)
+        machine.personalise(deadline)
+        yield machine
+
+
+@contextlib.contextmanager
+def _start(
+    spec: MachineSpec, accelerator: str, files: BootFiles, folder: Path, deadline: Deadline
+) -> Iterator[Machine]:
+    """Start QEMU and connect to its monitor and to the agent's port, whoever answers there."""
+    with contextlib.ExitStack() as stack:
+
+        def pair() -> tuple[socket.socket, socket.socket]:
+            ends = socket.socketpair()
+            for end in ends:
+                stack.callback(end.close)
+            return ends
+
+        (monitor_ours, monitor_qemus), (agent_ours, agent_qemus) = pair(), pair()
         console = Console(folder / "console.log")
         stack.callback(console.close)
-        files = BootFiles(kernel, Path(f"/proc/self/fd/{initrd}"), kernel_command_line(spec, host_tsc_khz()))
-        argv = qemu_argv(spec, accelerator, files, monitor_fd=theirs.fileno(), console=console.path)
+        inherited = (monitor_qemus.fileno(), agent_qemus.fileno())
+        argv = qemu_argv(
+            spec, accelerator, files, monitor_fd=inherited[0], agent_fd=inherited[1], console=console.path
+        )
         errors = stack.enter_context((folder / "qemu.log").open("wb"))
-        qemu = process.start(argv, stdout=errors, pass_fds=(theirs.fileno(), initrd))
+        qemu = process.start(argv, stdout=errors, pass_fds=inherited)
         stack.callback(process.end, qemu)
-        theirs.close()
+        monitor_qemus.close()
+        agent_qemus.close()
         try:
-            monitor = Monitor(ours, deadline)
+            monitor = Monitor(monitor_ours, deadline)
         except MonitorError as error:
             message = (folder / "qemu.log").read_text(errors="replace").splitlines()
             raise QemuDiedError("QEMU does not start", evidence=message[-10:]) from error
         stack.callback(monitor.close)
-        machine = Machine(qemu, monitor, console, keys, accelerator)
-        machine.port = _forwarded_port(monitor, deadline)
-        machine.wait_ready(deadline)
-        yield machine
+        yield Machine(qemu, monitor, console, agent_ours, accelerator, _forwarded_port(monitor, deadline))

@@ -11,7 +11,7 @@ from harness.machine.spec import MachineSpec
 
 @dataclass(frozen=True)
 class BootFiles:
-    """What QEMU loads. Paths may be /proc/self/fd/N of descriptors that QEMU inherits."""
+    """What QEMU loads."""
 
     kernel: Path
     initramfs: Path
@@ -32,11 +32,12 @@ def host_tsc_khz(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
 
 
 def qemu_argv(
-    spec: MachineSpec, accelerator: str, boot: BootFiles, *, monitor_fd: int, console: Path
+    spec: MachineSpec, accelerator: str, boot: BootFiles, *, monitor_fd: int, agent_fd: int, console: Path
 ) -> list[str]:
     """The whole command line.
 
-    monitor_fd: inherited end of a connected socket that speaks QMP. console: file for the serial line.
+    monitor_fd, agent_fd: inherited ends of connected sockets; the one speaks QMP, the other is the guest's
+    virtio-serial port "agent". console: file for the serial line.
     """
     bus = spec.device_bus
     return [
@@ -57,6 +58,8 @@ def qemu_argv(
         # A file needs no reader: the console is recorded whatever happens to us.
         *("-chardev", f"file,id=console,path={_escape(console)}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
+        *("-device", f"virtio-serial-{bus}", "-chardev", f"socket,id=agent,fd={agent_fd}"),
+        *("-device", "virtserialport,chardev=agent,name=agent"),
         # Port 0: the host's kernel picks a free one, there is no moment in which somebody else can take it.
         *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
         *("-device", f"virtio-net-{bus},netdev=net" + (",romfile=" if bus == "pci" else "")),

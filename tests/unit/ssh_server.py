@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import paramiko
@@ -28,6 +29,7 @@ class _Interface(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         def run() -> None:
+            time.sleep(0.05)  # paramiko answers the request when we return; a channel may not close before that
             with contextlib.closing(channel), contextlib.suppress(OSError, EOFError):
                 self._handler(command.decode(), channel)
 

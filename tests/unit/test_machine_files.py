@@ -36,20 +36,24 @@ SPEC = MachineSpec(
 
 
 def test_qemu_command_line() -> None:
-    boot = BootFiles(Path("/k"), Path("/proc/self/fd/7"), "console=ttyS0")
-    argv = qemu_argv(SPEC, "tcg", boot, monitor_fd=5, console=Path("/logs/a,b/console.log"))
+    boot = BootFiles(Path("/k"), Path("/i"), "console=ttyS0")
+    argv = qemu_argv(SPEC, "tcg", boot, monitor_fd=5, agent_fd=6, console=Path("/logs/a,b/console.log"))
     assert " ".join(argv) == (
         "qemu-system-x86_64 -machine q35 -accel tcg -cpu max -m 256 -smp 1 -nodefaults -no-user-config"
-        " -no-reboot -display none -bios qboot.rom -kernel /k -initrd /proc/self/fd/7 -append console=ttyS0"
+        " -no-reboot -display none -bios qboot.rom -kernel /k -initrd /i -append console=ttyS0"
         " -chardev file,id=console,path=/logs/a,,b/console.log -serial chardev:console"
         " -chardev socket,id=monitor,fd=5 -mon chardev=monitor,mode=control"
+        " -device virtio-serial-pci -chardev socket,id=agent,fd=6"
+        " -device virtserialport,chardev=agent,name=agent"
         " -netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"
         " -device virtio-net-pci,netdev=net,romfile="
     )
 
 
 def test_kvm_gets_the_hosts_cpu() -> None:
-    argv = qemu_argv(SPEC, "kvm", BootFiles(Path("/k"), Path("/i"), ""), monitor_fd=5, console=Path("/c"))
+    argv = qemu_argv(
+        SPEC, "kvm", BootFiles(Path("/k"), Path("/i"), ""), monitor_fd=5, agent_fd=6, console=Path("/c")
+    )
     assert argv[argv.index("-cpu") + 1] == "host"
 
 

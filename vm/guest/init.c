@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The first process of the virtual machine: mounts the pseudo file systems, loads the kernel modules that the
- * machine itself needs (/boot-modules/order, one file name a line), brings the network up, starts the SSH
- * server and then only reaps children. It is a static program because a shell script costs 0.7 s under
+ * machine itself needs (/boot-modules/order, one file name a line), brings the network up, starts our agent
+ * and the SSH server and then only reaps children. It is a static program because a shell script costs 0.7 s under
  * emulation.
  *
  * What appears on the console: "harness: ready" once SSH connections are accepted, or
@@ -96,18 +96,13 @@ static void bring_up(const char *name, const char *address, const char *mask)
 	close(fd);
 }
 
-static void start_ssh_server(void)
+static void start(char *const argv[])
 {
 	if (fork() != 0)
 		return;
 	setsid();
-	/*
-	 * -F stay in the foreground, -s keys only, -j -k no forwarding,
-	 * -W large receive window: a module is sent in one go.
-	 */
-	execl("/usr/sbin/dropbear", "dropbear", "-F", "-s", "-j", "-k", "-W", "1000000", "-p", "22",
-	      "-r", "/etc/dropbear/hostkey", (char *)NULL);
-	complain("start", "/usr/sbin/dropbear");
+	execv(argv[0], argv);
+	complain("start", argv[0]);
 	_exit(127);
 }
 
@@ -134,6 +129,12 @@ static void write_file(const char *path, const char *text)
 int main(void)
 {
 	const struct timespec pause_1ms = { .tv_nsec = 1000000 };
+	char *const agent[] = { "/bin/agent", NULL };
+	/*
+	 * -F stay in the foreground, -s keys only, -j -k no forwarding, -W large receive window: a module is sent
+	 * in one go. -R: the host key is read when a client connects, by then the agent has brought it.
+	 */
+	char *const ssh_server[] = { "/usr/sbin/dropbear", "-F", "-s", "-j", "-k", "-R", "-W", "1000000", "-p", "22", NULL };
 
 	mount_one("devtmpfs", "/dev");
 	open_console();
@@ -146,7 +147,8 @@ int main(void)
 	load_modules();
 	bring_up("lo", "127.0.0.1", "255.0.0.0");
 	bring_up("eth0", "10.0.2.15", "255.255.255.0");
-	start_ssh_server();
+	start(agent);
+	start(ssh_server);
 	for (int tries = 0; tries < 10000 && !ssh_server_listens(); tries++)
 		nanosleep(&pause_1ms, NULL);
 	/* From here on the console shows every message: it is the evidence when the machine dies. */
