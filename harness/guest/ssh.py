@@ -89,7 +89,9 @@ class SshRunner:
             yield data
 
     def _exit_status(self, channel: paramiko.Channel, deadline: Deadline, command: str) -> int:
-        """The exit status; -1 when a signal ended the command. Output must have been drained before."""
+        """The exit status; -1 when the server closed the channel without one, as it does for a command that a
+        signal ended. Output must have been drained before.
+        """
         while not channel.status_event.wait(HEARTBEAT_SECONDS):
             self._tick(deadline, command)
         if not channel.exit_status_ready() or (channel.exit_status == -1 and not self.transport.is_active()):

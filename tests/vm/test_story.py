@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The story that this project began with, on a real kernel: a mouse, an oops, a rescue; and a chain of modules."""
+"""The story that this project began with, on real kernels: a mouse, an oops, a rescue; a chain of modules."""
 
 from __future__ import annotations
 
