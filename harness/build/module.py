@@ -3,9 +3,17 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from harness.errors import UsageError
+from harness.settings import PROJECT
+
+MANIFEST = "module.yaml"
+KBUILD_FILES = ("Kbuild", "Makefile")  # in the order in which kbuild looks for them
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class ExpectedSplat:
 class Expectation:
     """What module.yaml says; the defaults are what holds for a module without one."""
 
-    params: Mapping[str, str] = field(default_factory=dict)  # module parameters, as text
+    params: Mapping[str, str] = field(default_factory=dict, hash=False)  # module parameters, as text
     depends: tuple[str, ...] = ()  # names of modules (folders beside this one) to load first, in order
     expect_log: tuple[str, ...] = ()  # regular expressions, each must match a record of every round
     expect_splat: ExpectedSplat | None = None
@@ -38,3 +46,89 @@ class Module:
     name: str  # of the folder; for people and on the command line
     path: Path  # absolute
     expectation: Expectation
+
+
+def module_folders() -> list[Path]:
+    """The folders whose modules are known by name: kmod/ of the working directory and of the checkout."""
+    return list(dict.fromkeys((Path("kmod").resolve(), PROJECT / "kmod")))
+
+
+def known_modules() -> dict[str, Path]:
+    """The modules that have a name, with their folders."""
+    known: dict[str, Path] = {}
+    for folder in module_folders():
+        for path in sorted(folder.glob("*/")):
+            if any((path / name).is_file() for name in KBUILD_FILES):
+                known.setdefault(path.name, path)
+    return known
+
+
+def load_module(path_or_name: str) -> Module:
+    """The module with this name under kmod/, or in this folder.
+
+    UsageError when there is none (it lists those there are) or when its module.yaml is wrong.
+    """
+    path = _find_folder(path_or_name)
+    if not any((path / name).is_file() for name in KBUILD_FILES):
+        raise UsageError(
+            f"{path}: neither {' nor '.join(KBUILD_FILES)} in it, so it is no module",
+            hint=f"echo 'obj-m := {path.name}.o' > {path / 'Kbuild'}",
+        )
+    manifest = path / MANIFEST
+    if not manifest.is_file():
+        return Module(path.name, path, Expectation())
+    from harness.build.manifest import read_manifest  # noqa: PLC0415 (needs this module's nouns)
+
+    return Module(path.name, path, read_manifest(manifest))
+
+
+def _find_folder(path_or_name: str) -> Path:
+    known = known_modules()
+    if path_or_name in known:
+        return known[path_or_name]
+    path = Path(path_or_name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    near = difflib.get_close_matches(path_or_name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "give one of them, or the path of a folder"
+    if path.is_file():
+        hint = f"give the folder: {path.parent}"
+    raise UsageError(
+        f"unknown module {path_or_name!r}; there is: {', '.join(known) or 'none under kmod/'}", hint=hint
+    )
+
+
+_CONSTRAINT = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")
+
+
+def parse_kernels(text: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The comparisons of a `kernels` value such as ">=6.1,<7"; ValueError for anything else."""
+    comparisons = []
+    for part in text.split(",") if text.strip() else []:
+        match = _CONSTRAINT.fullmatch(part)
+        if not match:
+            raise ValueError(f"cannot read {part.strip()!r}; want comparisons such as '>=5.10' or '>=6.1,<7'")
+        comparisons.append((match[1], tuple(map(int, match[2].split(".")))))
+    return comparisons
+
+
+def kernel_matches(kernels: str, release: str) -> bool:
+    """Whether a module with this `kernels` value is meant for the kernel with this `uname -r`.
+
+    Only as many numbers are compared as the constraint gives: 6.12.117 is "==6.12" and "<=6.12". Of a
+    release candidate ("7.3-rc7") the numbers count.
+    """
+    numbers = tuple(map(int, re.findall(r"\d+", (re.match(r"[\d.]+", release) or [""])[0])))
+    return all(_holds(operator, numbers, wanted) for operator, wanted in parse_kernels(kernels))
+
+
+def _holds(operator: str, numbers: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    have = (*numbers, *[0] * len(wanted))[: len(wanted)]
+    return {
+        ">=": have >= wanted,
+        "<=": have <= wanted,
+        ">": have > wanted,
+        "<": have < wanted,
+        "==": have == wanted,
+        "!=": have != wanted,
+    }[operator]

@@ -106,7 +106,7 @@ def outside_files(copy: Path, folder: Path, tree: Path, settled: tuple[Path, ...
 
 
 def _locate(name: str, folder: Path, tree: Path) -> Path | None:
-    # Relative names: to the module's folder since Linux commit a2a45ebee0de ("kbuild: change working
+    # Relative names: to the module's folder since Linux commit 13b25489b6f8 ("kbuild: change working
     # directory to external module directory with M=") (in v6.13), to the build tree before.
     for base in (folder, tree):
         path = Path(os.path.normpath(base / name))

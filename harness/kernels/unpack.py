@@ -79,6 +79,6 @@ def relocate_makefile(text: str) -> str:
     """The text of a headers package's Makefile, with paths relative to the Makefile itself."""
     here = "$(dir $(lastword $(MAKEFILE_LIST)))"
     text = re.sub(
-        r"^KBUILD_OUTPUT=/usr/src/\S+$", f"KBUILD_OUTPUT=$(realpath {here})", text, flags=re.MULTILINE
+        r"^KBUILD_OUTPUT=/usr/src/\S+$", f"KBUILD_OUTPUT:=$(realpath {here})", text, flags=re.MULTILINE
     )
     return re.sub(r"^include /usr/src/", f"include {here}../", text, flags=re.MULTILINE)
