@@ -10,7 +10,7 @@ from pathlib import Path
 PROBLEM_LINES = 60
 TAIL_LINES = 20
 
-_PLACE = re.compile(r"^(?:In file included from |\s+from )?(?P<file>[^\s:/][^\s:]*):\d+")
+_PLACE = re.compile(r"^(?:In file included from |\s+from )?(?P<file>[^\s:/][^\s:]*):(?:\d+| In | At )")
 _ERROR = re.compile(r"^\S+?:(?:\d+:)?(?:\d+:)? (?:fatal )?error:|^\S*ld(?:\.\w+)?: |undefined reference to")
 _BEFORE = re.compile(r"^(?:In file included from |\s+from )|: In function |: At top level:|: in expansion of ")
 _CONTEXT = re.compile(r"^\s+(?:\d+ )?\s*\||: note: |^\s+(?:inlined )?from ")

@@ -88,16 +88,15 @@ def find_tree_arch(tree: Path) -> Arch | None:
 
 def find_release(tree: Path) -> str:
     """What `uname -r` will say; UsageError when the tree is not configured."""
+    header = tree / "include" / "generated" / "utsrelease.h"
+    match = re.search(r'#define UTS_RELEASE "([^"]+)"', header.read_text()) if header.is_file() else None
+    if match:
+        return match.group(1)
+    # Not first: in Debian's headers up to 6.1 it lacks the ABI ("6.1.192" for 6.1.0-56-cloud-amd64).
     plain = tree / "include" / "config" / "kernel.release"
     if plain.is_file():
         return plain.read_text().strip()
-    header = tree / "include" / "generated" / "utsrelease.h"
-    match = re.search(r'#define UTS_RELEASE "([^"]+)"', header.read_text()) if header.is_file() else None
-    if not match:
-        raise UsageError(
-            f"{tree}: neither {plain.name} nor {header.name}", hint=f"make -C {tree} modules_prepare"
-        )
-    return match.group(1)
+    raise UsageError(f"{tree}: it is not configured", hint=f"make -C {tree} modules_prepare")
 
 
 def find_compiler(tree: Path) -> str:
