@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.kernels.resolve import KernelRow
 from harness.report.rows import ResultRow, next_command, style_of, summary_line, unique
 from harness.report.text import plain, seconds_text
 
@@ -122,25 +123,20 @@ def _remarks(rows: Sequence[ResultRow]) -> Iterator[RenderableType]:
     yield Text("")
 
 
-@dataclass(frozen=True)
-class KernelRow:
-    """One kernel that can be chosen."""
-
-    series: str  # e.g. "6.12"
-    release: str  # uname -r, e.g. "6.12.117+deb13-cloud-amd64"; "" when not known yet
-    where: str  # where it comes from, e.g. "trixie-security"
-    compiler: str  # e.g. "gcc-14"
-    cached: bool  # whether it can be used without a download
-
-
 def kernel_table(rows: Sequence[KernelRow]) -> RenderableType:
     """For `invoke kernels`."""
     table = _plain_table("series", "release", "where", "compiler", "cached")
     for row in rows:
-        cached = Text("yes", style="green") if row.cached else Text("no", style="dim")
-        texts = (row.series, row.release or "-", row.where, row.compiler)
-        table.add_row(*(Text(plain(text)) for text in texts), cached)
+        where = row.suite if row.listed else "only in the cache"
+        texts = (row.series, row.release or "-", where, row.compiler)
+        table.add_row(*(Text(plain(text)) for text in texts), _cached(row))
     return table
+
+
+def _cached(row: KernelRow) -> Text:
+    if row.cached:
+        return Text("yes", style="green")
+    return Text("an older one", style="yellow") if row.cached_versions else Text("no", style="dim")
 
 
 @dataclass(frozen=True)

@@ -165,8 +165,8 @@ def _splats(expectation: Expectation, places: tuple[tuple[str, Splat], ...]) -> 
 
 
 def _died(splat: Splat) -> bool:
-    """Whether the kernel gave up the task, or itself."""
-    return splat.kind == "panic" or "D" in _taint_of(splat)
+    """Whether the kernel killed the task for it."""
+    return "D" in _taint_of(splat)
 
 
 def _taint_of(splat: Splat) -> set[str]:

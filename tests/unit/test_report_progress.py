@@ -53,6 +53,12 @@ def test_short_task_leaves_no_line(progress: PlainProgress, stream: io.StringIO,
     assert stream.getvalue() == ""
 
 
+def test_task_that_lasted_leaves_a_line(progress: PlainProgress, stream: io.StringIO, clock: Clock) -> None:
+    with progress.task("fetch"):
+        clock.now += 2.1
+    assert stream.getvalue() == "fetch: done after 2.1 s\n"
+
+
 def test_long_task(progress: PlainProgress, stream: io.StringIO, clock: Clock) -> None:
     with progress.task("build") as task:
         clock.now += 2
@@ -61,6 +67,7 @@ def test_long_task(progress: PlainProgress, stream: io.StringIO, clock: Clock) -
         clock.now += 29.5
         progress.tick()
         clock.now += 0.5
+        progress.tick()
         progress.tick()
         task.update(completed=2)
         clock.now += 30

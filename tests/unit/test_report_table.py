@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
+from harness.kernels.resolve import KernelRow
 from harness.report.rows import ResultRow, next_command, summary_line
 from harness.report.table import (
     DoctorRow,
-    KernelRow,
     doctor_table,
     kernel_table,
     mending_commands,
@@ -162,17 +163,32 @@ def test_seconds(seconds: float, text: str) -> None:
 
 
 def test_kernel_table() -> None:
-    text = rendered(
-        kernel_table(
-            [
-                KernelRow("6.12", "6.12.117+deb13-cloud-amd64", "trixie", "gcc-14", True),
-                KernelRow("7.3", "", "sid", "gcc-15", False),
-            ]
-        )
+    newest = KernelRow(
+        series="6.12",
+        release="6.12.117+deb13-cloud-amd64",
+        version="6.12.117-1",
+        suite="trixie-security",
+        debian="trixie",
+        compiler="gcc-14",
+        cached=True,
+        cached_versions=("6.12.117-1",),
+        listed=True,
     )
+    rows = [
+        newest,
+        replace(newest, series="7.3", cached=False, cached_versions=()),
+        replace(newest, series="7.2", cached=False, cached_versions=("7.2.1-1",)),
+        replace(newest, series="7.1", listed=False),
+    ]
+    text = rendered(kernel_table(rows))
+    shown = {line.split()[0]: line.split()[2:] for line in text.splitlines() if "gcc" in line}
     assert row_of(text, "series").split() == ["series", "release", "where", "compiler", "cached"]
-    assert row_of(text, "6.12").split() == ["6.12", "6.12.117+deb13-cloud-amd64", "trixie", "gcc-14", "yes"]
-    assert row_of(text, "7.3").split() == ["7.3", "-", "sid", "gcc-15", "no"]
+    assert shown == {
+        "6.12": ["trixie-security", "gcc-14", "yes"],
+        "7.3": ["trixie-security", "gcc-14", "no"],
+        "7.2": ["trixie-security", "gcc-14", "an", "older", "one"],
+        "7.1": ["only", "in", "the", "cache", "gcc-14", "yes"],
+    }
 
 
 def test_doctor() -> None:

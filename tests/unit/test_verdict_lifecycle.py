@@ -235,6 +235,20 @@ def test_init_killed_otherwise_than_expected(change: dict[str, object], reason: 
     assert seen.reasons[0] == reason
 
 
+def test_killed_for_another_reason_than_the_expected_splat() -> None:
+    """The expected splat appeared, but it is not what killed the task of the last round."""
+    silent = killed_round(2, records=records(LOADED))
+    seen = verdict(Expectation(expect_splat=NULL_DEREF), good_round(1, *OOPS), silent, taint_after=TAINT_D)
+    assert seen.reasons == ("round 2: loading: expected ok, saw killed",)
+    warned = killed_round(records=records(LOADED, *WARNING))
+    assert not verdict(Expectation(expect_splat=IS_WARNING), warned, taint_after=TAINT_W).passed
+
+
+def test_only_the_last_round_may_be_killed() -> None:
+    expectation = Expectation(expect_splat=NULL_DEREF, reloads=2)
+    assert not verdict(expectation, killed_round(), good_round(2, *OOPS), taint_after=TAINT_D).passed
+
+
 def test_killed_without_expectation() -> None:
     seen = verdict(Expectation(), killed_round(), taint_after=TAINT_O | TAINT_D)
     assert seen.outcome is Outcome.CRASHED
@@ -336,6 +350,13 @@ def test_expected_end(ending: Ending, kind: str, console: tuple[str, ...], passe
     tail = ("vms: loading", *console)
     seen = verdict(expectation, unfinished, ending=ending, taint_after=None, console_tail=tail)
     assert seen.passed is passed
+    assert not verdict(
+        replace(expectation, expect_log=("never printed",)),
+        unfinished,
+        ending=ending,
+        taint_after=None,
+        console_tail=tail,
+    ).passed
 
 
 REACHED: list[Callable[[Round], Round]] = [

@@ -115,10 +115,95 @@ def test_report_ends_at_its_mark_and_keeps_the_registers_after_it() -> None:
     assert f"[    {splat.seconds}] {splat.title}" in lines
 
 
-def test_report_without_mark_ends_with_its_call_trace() -> None:
-    _, lines = read_golden(GOLDEN / "hand-scheduling-while-atomic.log")
+CUT_HERE = "------------[ cut here ]------------"
+END_MARK = "---[ end trace 0000000000000000 ]---"
+RULE = "=" * 66
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("hand-x86-warning-6.1", CUT_HERE, END_MARK),
+        ("hand-scheduling-while-atomic", "BUG: scheduling while atomic: insmod/101/0x00000002", " </TASK>"),
+        ("hand-lockdep-circular", RULE[:54], " </TASK>"),
+        ("hand-kasan", RULE, RULE),
+        ("hand-irq", 'irq 9: nobody cared (try booting with the "irqpoll" option)', "Disabling IRQ #9"),
+        (
+            "hand-kmemleak",
+            "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+        ),
+    ],
+)
+def test_report_goes_from_its_first_line_to_its_last(name: str, first: str, last: str) -> None:
+    _, lines = read_golden(GOLDEN / f"{name}.log")
     (splat,) = find_splats(lines)
-    assert splat.lines[-1] == " </TASK>"
+    assert (splat.lines[0], splat.lines[-1]) == (first, last)
+
+
+def kinds(*texts: str) -> list[str]:
+    return [splat.kind for splat in find_splats([KernelRecord(0, 4, 1.0, text) for text in texts])]
+
+
+def test_rule_belongs_to_the_report_below_it() -> None:
+    head = "BUG: kernel NULL pointer dereference, address: 0"
+    first, second = find_splats([head, "CR2: 0", RULE, "BUG: KASAN: use-after-free in f+0x1/0x2"])
+    assert first.lines == (head, "CR2: 0")
+    assert second.lines == (RULE, "BUG: KASAN: use-after-free in f+0x1/0x2")
+
+
+def test_kernel_line_after_a_closed_rule_is_not_part_of_it() -> None:
+    first, second = find_splats(
+        [
+            RULE,
+            "BUG: KASAN: use-after-free in f+0x1/0x2",
+            RULE,
+            " indented",
+            "WARNING: CPU: 0 PID: 1 at a.c:1",
+        ]
+    )
+    assert first.lines[-1] == RULE
+    assert second.lines == ("WARNING: CPU: 0 PID: 1 at a.c:1",)
+
+
+def test_oops_in_the_body_of_another_report_is_a_splat_of_its_own() -> None:
+    lockup = "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [a:1]"
+    fault = "general protection fault: 0000 [#1] SMP"
+    assert kinds(lockup, "CPU: 0 PID: 1 Comm: a", fault) == ["soft-lockup", "general-protection"]
+
+
+def test_second_oops_at_once_is_a_splat_of_its_own() -> None:
+    null, page = (
+        "BUG: kernel NULL pointer dereference, address: 8",
+        "BUG: unable to handle page fault for address: 9",
+    )
+    assert kinds(null, page) == ["null-deref", "page-fault"]
+
+
+def test_panic_never_joins_what_led_to_it() -> None:
+    cause = "Insufficient stack space to handle exception!"
+    assert kinds(cause, "Kernel panic - not syncing: kernel stack overflow") == ["stack-overflow", "panic"]
+
+
+def test_report_without_end_is_cut() -> None:
+    head = "BUG: kernel NULL pointer dereference, address: 0"
+    (splat,) = find_splats([head, *[" trace+0x1/0x2"] * 1000])
+    assert len(splat.lines) == 400
+
+
+def test_carriage_return_inside_a_line() -> None:
+    assert [splat.kind for splat in find_splats(["/ # insmod a.ko\rkernel BUG at a.c:1!"])] == ["bug"]
+
+
+def test_instruction_of_a_program_is_not_to_blame() -> None:
+    (splat,) = find_splats(
+        [
+            "rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",
+            "RIP: 0033:0x43be89",
+            "RIP: 0010:f+0x1/0x2 [one]",
+        ]
+    )
+    assert (splat.function, splat.module) == ("f", "one")
 
 
 def test_report_that_is_cut_off_is_still_a_splat() -> None:
@@ -134,7 +219,7 @@ def test_cut_here_alone_counts_as_a_warning() -> None:
 def test_lost_end_does_not_swallow_the_log() -> None:
     start = "[    1.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008"
     noise = [f"[    2.{number:06}] driver: ordinary line" for number in range(1000)]
-    (splat,) = find_splats([start, *noise])
+    (splat,) = find_splats([start, *noise, "[    3.000000]  indented"])
     assert splat.lines == (splat.title,)
 
 
