@@ -5,3 +5,5 @@ One run reads like a sentence: a *kernel* is chosen and fetched, a *module* is b
 boots it, a *guest* loads the module, a *verdict* is reached, a *report* is written. There is one folder
 for each step, and imports point only backwards along that sentence.
 """
+
+__version__ = "0.1.0"

@@ -133,9 +133,14 @@ def explained(settings: Settings) -> Iterator[None]:
             f"{where}: {error.strerror or error}", hint=_storage_hint(settings, error)
         ) from error
     except process.CommandError as error:
-        if "No space left on device" in error.completed.output:
-            error.hint = _storage_hint(settings, OSError(errno.ENOSPC, ""))
-        raise
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if full.strerror not in error.completed.output:
+            raise
+        raise HarnessError(
+            f"{settings.cache}: {full.strerror}",
+            evidence=error.evidence[:3],
+            hint=_storage_hint(settings, full),
+        ) from error
 
 
 def _storage_hint(settings: Settings, error: OSError) -> str:

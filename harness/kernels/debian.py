@@ -61,19 +61,20 @@ def resolve_debian(
     missing: HarnessError | None = None
     tries = 0
     for choice in matching:
+        named = f"{choice.packages.release} {choice.packages.version}"
         if choice.cached:
             if missing:
-                progress.note(f"warning: {missing.message}; using the cached {choice.packages.version}")
+                progress.note(f"warning: {missing.message}; using {named} from the cache")
             return _read_kernel(spec, _folder(settings, choice.packages), arch)
         if not _worth_trying(missing, tries):
             continue
+        if missing:
+            progress.note(f"warning: {missing.message}; trying {named}")
         tries += 1
         try:
             return _fetch(spec, choice.packages, settings, arch, progress)
         except (apt.NotOnMirrorError, apt.NetworkError) as error:
-            if missing is None:
-                missing = error
-            progress.note(f"note: {choice.packages.release} {choice.packages.version}: {error.message}")
+            missing = error
     assert missing is not None
     raise missing
 

@@ -109,6 +109,7 @@ def test_the_machines_end_is_noticed_while_waiting() -> None:
 
 def test_a_broken_connection_is_lost_not_passed() -> None:
     def handler(command: str, channel: paramiko.Channel) -> None:
+        assert channel.transport
         channel.transport.close()
 
     with runner(handler, Watch()) as ssh, pytest.raises(ConnectionLost):

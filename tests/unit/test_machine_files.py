@@ -79,7 +79,8 @@ def test_machine_files_are_checked() -> None:
 
 def _parse_cpio(data: bytes) -> dict[str, tuple[int, bytes]]:
     """A reader written from the format's description, not from our writer."""
-    result, position = {}, 0
+    result: dict[str, tuple[int, bytes]] = {}
+    position = 0
     while True:
         assert data[position : position + 6] == b"070701"
         fields = [int(data[position + 6 + 8 * n : position + 14 + 8 * n], 16) for n in range(13)]
@@ -126,7 +127,7 @@ def _bzimage(payload: bytes) -> bytes:
 def _lz4_legacy(data: bytes) -> bytes:
     import lz4.block
 
-    block = lz4.block.compress(data, store_size=False)
+    block: bytes = lz4.block.compress(data, store_size=False)
     return b"\x02\x21\x4c\x18" + struct.pack("<I", len(block)) + block + struct.pack("<I", len(data))
 
 

@@ -162,6 +162,10 @@ def test_seconds(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
 
 
+def kernel_row(series: str, release: str, suite: str, compiler: str, *, cached: bool) -> KernelRow:
+    return KernelRow(series, release, "1", suite, suite, compiler, cached, (), listed=True)
+
+
 def test_kernel_table() -> None:
     newest = KernelRow(
         series="6.12",

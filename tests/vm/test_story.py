@@ -54,7 +54,7 @@ def read_events(guest: Guest, write: str, count: int) -> list[tuple[int, int, in
     script = f'exec 3< "$1"; echo "$2" > {COORDINATES}; {read}'
     answer = guest.run("sh", "-c", script, "sh", f"/dev/input/{Path(node).name}", write)
     data = base64.b64decode(answer.output)
-    return [fields[2:] for fields in INPUT_EVENT.iter_unpack(data)]  # type: ignore[misc]
+    return [fields[2:] for fields in INPUT_EVENT.iter_unpack(data)]
 
 
 def load_evdev(guest: Guest, kernel: Kernel) -> None:

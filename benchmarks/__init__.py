@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Scripts that measure; never run by the tests."""

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The commands: each parses, calls one function, and turns the outcome into an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ParamSpec
+
+from invoke import Collection, Context, ParseError, Program, task
+from invoke import Exit as InvokeExit
+
+from harness import __version__
+from harness.errors import Exit, Failure, UsageError
+from harness.settings import PROJECT, Settings
+
+P = ParamSpec("P")
+DEFAULT_KERNEL = "6.12"  # Debian stable's
+KERNEL_HELP = (
+    f"kernel: a series, latest, host, a build tree or a folder of .debs; repeatable ({DEFAULT_KERNEL})"
+)
+MODULE_HELP = (
+    "module: a name under kmod/ or the path of a folder with a kbuild Makefile; repeatable (all of kmod/)"
+)
+ACCEL_HELP = "auto, kvm or tcg (auto)"
+MAKE_HELP = "more for kbuild's make, e.g. W=1; repeatable"
+CACHED_RESULTS = ("builds", "modules", "programs", "initramfs", "vmlinux", "logs")
+
+
+def command(function: Callable[P, Exit]) -> Callable[P, None]:
+    """Make a command's exit code invoke's; a failure becomes its message, an interruption exit code 2."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            code = function(*args, **kwargs)
+        except Failure as failure:
+            raise InvokeExit(f"error: {failure}", failure.exit_code) from failure
+        except KeyboardInterrupt:
+            raise InvokeExit("interrupted: no verdict", Exit.NO_VERDICT) from None
+        if code != Exit.OK:
+            raise InvokeExit(code=code)
+
+    return run
+
+
+@contextlib.contextmanager
+def _workbench(accel: str = "auto", make_arg: list[str] | None = None, reloads: int = 0) -> Iterator[Any]:
+    """A workbench that shows its progress on standard error."""
+    from harness.machine.accelerator import parse_request
+    from harness.report.progress import open_progress
+    from harness.workbench import Options, Workbench
+
+    if reloads < 0:
+        raise UsageError(f"--reloads {reloads}: want 1 or more")
+    options = Options(
+        accelerator=parse_request(accel), make_arguments=tuple(make_arg or ()), reloads=reloads or None
+    )
+    with open_progress(sys.stderr) as progress:
+        yield Workbench(Settings(), progress, options)
+
+
+def _all_modules() -> list[str]:
+    """The modules under kmod/ of the working directory, or of this checkout."""
+    for base in (Path.cwd(), PROJECT):
+        found = sorted(path.parent for path in base.glob("kmod/*/module.yaml"))
+        if found:
+            return [str(path) for path in found]
+    raise UsageError(
+        "no --module given, and there is no kmod/ folder here", hint="kmod-harness vm-test --module PATH"
+    )
+
+
+@task(
+    iterable=["kernel", "module", "make_arg"],
+    help={"kernel": KERNEL_HELP, "module": MODULE_HELP, "make-arg": MAKE_HELP},
+)
+@command
+def build(_context: Context, kernel: list[str], module: list[str], make_arg: list[str]) -> Exit:
+    """Build modules for kernels, each with the compiler that the kernel's headers name."""
+    from harness.build.module import load_module
+    from harness.report.builds import print_builds
+
+    modules = [load_module(name) for name in module or _all_modules()]
+    with _workbench(make_arg=make_arg) as workbench:
+        kernels = [workbench.kernel(spec) for spec in kernel or [DEFAULT_KERNEL]]
+        builds = workbench.build([(one, target) for target in kernels for one in modules])
+    print_builds(builds, sys.stdout)
+    return Exit.CHECK_FAILED if any(one.state == "failed" for one in builds) else Exit.OK
+
+
+@task(
+    name="vm-test",
+    iterable=["kernel", "module", "make_arg"],
+    help={
+        "kernel": KERNEL_HELP,
+        "module": MODULE_HELP,
+        "make-arg": MAKE_HELP,
+        "accel": ACCEL_HELP,
+        "reloads": "how often to load and unload each module (what module.yaml says)",
+        "keyword": "only tests whose name matches, as pytest's -k",
+        "exitfirst": "stop at the first failure",
+        "junit": "write a JUnit file",
+        "markdown": "write the table as Markdown",
+    },
+)
+@command
+def vm_test(
+    _context: Context,
+    kernel: list[str],
+    module: list[str],
+    make_arg: list[str],
+    accel: str = "auto",
+    reloads: int = 0,
+    keyword: str = "",
+    exitfirst: bool = False,
+    junit: str = "",
+    markdown: str = "",
+) -> Exit:
+    """Build modules, boot each kernel in QEMU, load and unload them, judge what happened."""
+    from harness import vmtest
+
+    selection = vmtest.Selection(
+        modules=module or _all_modules(),
+        kernels=list(dict.fromkeys(kernel)) or [DEFAULT_KERNEL],
+        keyword=keyword,
+        exit_first=exitfirst,
+        junit=Path(junit) if junit else None,
+        markdown=Path(markdown) if markdown else None,
+    )
+    with _workbench(accel, make_arg, reloads) as workbench:
+        return vmtest.run(selection, workbench)
+
+
+@task(help={"refresh": "ask the mirror even if its package lists are fresh"})
+@command
+def kernels(_context: Context, refresh: bool = False) -> Exit:
+    """List the kernels that can be chosen, and which of them are cached."""
+    from rich.console import Console
+
+    from harness.kernels.resolve import known_kernels
+    from harness.report.progress import open_progress
+    from harness.report.table import kernel_table
+
+    with open_progress(sys.stderr) as progress:
+        rows = known_kernels(Settings(), progress, refresh=refresh)
+    Console().print(kernel_table(rows))
+    print("Also: latest, host, the path of a kernel build tree, the path of a folder of .deb files.")
+    return Exit.OK
+
+
+@task(
+    iterable=["module"],
+    help={"kernel": KERNEL_HELP, "module": MODULE_HELP.replace("all of", "none of"), "accel": ACCEL_HELP},
+)
+@command
+def shell(_context: Context, module: list[str], kernel: str = DEFAULT_KERNEL, accel: str = "auto") -> Exit:
+    """Boot a kernel and give a prompt in it, with the named modules at hand in /tmp."""
+    from harness.build.module import load_module
+    from harness.report.builds import print_builds
+    from harness.shell import interact
+
+    with _workbench(accel) as workbench:
+        target = workbench.kernel(kernel)
+        builds = workbench.build([(load_module(name), target) for name in module])
+        if any(one.state == "failed" for one in builds):
+            print_builds(builds, sys.stdout)
+            return Exit.CHECK_FAILED
+        with workbench.boot(target, "shell") as (machine, guest):
+            for one in builds:
+                for ko in one.objects:
+                    needed = workbench.upload_needed(guest, one, ko)
+                    order = [*(subject.path for subject in needed), guest.upload(ko)]
+                    workbench.progress.note("at hand: insmod " + "; insmod ".join(order))
+            workbench.progress.note(f"{target.release}; the machine ends with this shell (exit or Ctrl-D)")
+            interact(guest.runner.transport, machine)
+    return Exit.OK
+
+
+@task(help={"install": "install what is missing (through sudo unless root)"})
+@command
+def doctor(_context: Context, install: bool = False) -> Exit:
+    """Tell what is missing on this host, and the one command that mends it."""
+    from harness import doctor as host
+    from harness.report.table import print_doctor
+
+    if install:
+        host.install(host.missing_packages())
+    rows = host.examine(Settings())
+    print_doctor(rows, sys.stdout)
+    return Exit.NO_VERDICT if any(row.state == "missing" for row in rows) else Exit.OK
+
+
+@task(help={"all": "downloads, kernels and toolchains too"})
+@command
+def clean(_context: Context, all: bool = False) -> Exit:
+    """Remove what the harness has built; with --all everything it keeps."""
+    cache = Settings().cache
+    folders = [cache] if all else [cache / name for name in CACHED_RESULTS]
+    for folder in folders:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+            print(f"removed {folder}")
+    return Exit.OK
+
+
+namespace = Collection(build, vm_test, kernels, shell, doctor, clean)
+
+
+class HarnessProgram(Program):
+    """invoke's own command line, with our exit code for a wrong one."""
+
+    def parse_tasks(self) -> None:
+        """Unknown commands and options."""
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            raise InvokeExit(f"error: {error}\nnext: kmod-harness --list", Exit.USAGE) from error
+
+
+def main() -> None:
+    """The console script kmod-harness."""
+    HarnessProgram(name="kmod-harness", binary="kmod-harness", namespace=namespace, version=__version__).run()
