@@ -133,14 +133,11 @@ def explained(settings: Settings) -> Iterator[None]:
             f"{where}: {error.strerror or error}", hint=_storage_hint(settings, error)
         ) from error
     except process.CommandError as error:
-        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if full.strerror not in error.completed.output:
+        full = os.strerror(errno.ENOSPC)
+        if full not in error.completed.output:
             raise
-        raise HarnessError(
-            f"{settings.cache}: {full.strerror}",
-            evidence=error.evidence[:3],
-            hint=_storage_hint(settings, full),
-        ) from error
+        hint = _storage_hint(settings, OSError(errno.ENOSPC, full))
+        raise HarnessError(f"{settings.cache}: {full}", evidence=error.evidence[:3], hint=hint) from error
 
 
 def _storage_hint(settings: Settings, error: OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,11 +16,13 @@ from harness.kernels import apt, unpack
 from harness.kernels.apt import AptRoot
 from harness.kernels.arch import Arch
 from harness.kernels.catalogue import (
+    RETRY_SECONDS,
     Catalogue,
     KernelPackages,
     kernel_from_json,
     load_catalogues,
     order_key,
+    read_catalogue,
     series_key,
 )
 from harness.kernels.kernel import Kernel
@@ -73,7 +76,11 @@ def resolve_debian(
         tries += 1
         try:
             return _fetch(spec, choice.packages, settings, arch, progress)
-        except (apt.NotOnMirrorError, apt.NetworkError) as error:
+        except apt.NotOnMirrorError as error:
+            if not refresh and _may_be_outdated(settings, choice.packages, arch):
+                return resolve_debian(spec, settings, arch, progress, refresh=True)
+            missing = error
+        except apt.NetworkError as error:
             missing = error
     assert missing is not None
     raise missing
@@ -82,6 +89,11 @@ def resolve_debian(
 def _worth_trying(missing: HarnessError | None, tries: int) -> bool:
     """Without a network only what is cached can help; a 404 may be over with the next older version."""
     return missing is None or (isinstance(missing, apt.NotOnMirrorError) and tries < TRIES)
+
+
+def _may_be_outdated(settings: Settings, kernel: KernelPackages, arch: Arch) -> bool:
+    """Rolling suites drop a version when the next one comes: the lists may name one that has gone since."""
+    return time.time() - read_catalogue(settings, kernel.debian, arch).fetched > RETRY_SECONDS
 
 
 def known_choices(settings: Settings, arch: Arch, progress: Progress, *, refresh: bool = False) -> list[Choice]:
