@@ -33,7 +33,7 @@
 
 static bool vms_fault;
 module_param_named(fault, vms_fault, bool, 0444);
-MODULE_PARM_DESC(fault, "write through a NULL pointer in init, after the platform device is there (default: off)");
+MODULE_PARM_DESC(fault, "oops in init, with the platform device already there (default: off)");
 
 static struct platform_device *vms_dev;
 static struct input_dev *vms_input_dev;
