@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -27,10 +27,13 @@ _SYMBOL = re.compile(r"([A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(\w+)(?:
 # The instruction that was being run: x86 (kernel segment only), arm64 and arm, riscv.
 _INSTRUCTION = re.compile(r"RIP: (?!0033)[0-9a-f]{4}:|EIP: |pc : |epc : |PC is at ")
 _TRACE_START = re.compile(r"Call [Tt]race:")
-_TRACE_ENTRY = re.compile(r"\s+(?:\[<[0-9a-f]+>\] )?(?:\(\S+\) from )?(?=[A-Za-z_][\w.$]*\+0x)")
+_TRACE_ENTRY = re.compile(r"\s+(\? )?(?:\[<[0-9a-f]+>\] )?(?:\(\S+\) from )?(?=[A-Za-z_][\w.$]*\+0x)")
 # "Modules linked in: vms(O+) evdev button"; + is being loaded, - is being unloaded.
 _MODULES = re.compile(r"Modules linked in: (.*)")
 _FLAGGED = re.compile(r"(\w+)\(([A-Z]*O[A-Z]*)([+-]?)\)")
+# A title that names the module, which is not part of the trace any more: "do_init_module: 'vms'->init
+# suspiciously returned 7", since 7.2 "vms: init suspiciously returned 7".
+_TOLD = re.compile(r"(?:do_init_module: '(\w+)'->|(\w+): )init suspiciously ")
 # Functions that report, not those that are to blame.
 _REPORTERS = re.compile(
     r"(?:dump_stack|show_stack|show_trace|print_|__warn|warn_|report_bug|handle_bug|exc_|asm_exc_|kasan_|__kasan"
@@ -44,8 +47,11 @@ def find_blame(title: str, lines: Sequence[str]) -> Blame:
     """Read a report. The module is that of the faulting instruction; when the kernel itself faulted, that of
     the nearest caller that is a module; when no symbol names one, the only out-of-tree module that is loaded.
     """
+    told = _TOLD.match(title)
+    if told:
+        return Blame(None, told[1] or told[2])
     at = _instruction(lines) or _symbol_in(title)
-    trace = list(_trace(lines))
+    trace = _trace(lines)
     if at is None:
         at = next((entry for entry in trace if not _REPORTERS.match(entry.function)), None)
     named = ([at] if at else []) + trace
@@ -66,16 +72,20 @@ def _instruction(lines: Sequence[str]) -> _Symbol | None:
     return None
 
 
-def _trace(lines: Sequence[str]) -> Iterator[_Symbol]:
-    """Entries of the call trace without the doubtful ones, which are marked "?". What stands above the line
-    "Call Trace:" tells of another time (who allocated, who took the lock first) and counts only without one.
+def _trace(lines: Sequence[str]) -> list[_Symbol]:
+    """Entries of the call trace, without the doubtful ones (marked "?") unless all are, as after a jump to
+    nowhere. What stands above the line "Call Trace:" tells of another time (who allocated, who took the lock
+    first) and counts only without one.
     """
     start = next((number for number, line in enumerate(lines) if _TRACE_START.match(line)), 0)
+    certain: list[_Symbol] = []
+    doubtful: list[_Symbol] = []
     for line in lines[start:]:
-        if _TRACE_ENTRY.match(line):
-            symbol = _symbol_in(line)
-            if symbol:
-                yield symbol
+        entry = _TRACE_ENTRY.match(line)
+        symbol = _symbol_in(line) if entry else None
+        if entry and symbol:
+            (doubtful if entry[1] else certain).append(symbol)
+    return certain or doubtful
 
 
 def _only_module(lines: Sequence[str]) -> str | None:

@@ -115,6 +115,8 @@ ROWS: tuple[Row, ...] = (
     Row("bad-page", _HEAD, _TRACE, r"BUG: non-zero pgtables_bytes on freeing mm"),
     Row("sysfs-duplicate", _HEAD, _TRACE, r"sysfs: cannot create duplicate filename "),
     Row("irq", _HEAD, _TRACE, r"irq \d+: nobody cared"),
+    Row("module-init", _HEAD, _TRACE, r"do_init_module: '\S+'->init suspiciously returned "),
+    Row("module-init", _HEAD, _LINE, r"\S+: init suspiciously returned -?\d+, it should"),  # 7.2
     # BUG() and WARN(). "WARNING: CPU: 0 PID: 1 at file:line symbol" up to 6.18, then
     # "WARNING: file:line at symbol, CPU#0: comm/1": Linux kernel commit 28ea295f941e (in v6.19).
     Row("bug", _HEAD, _MARK, r"kernel BUG at \S+:\d+!"),

@@ -137,7 +137,8 @@ RULE = "=" * 66
 )
 def test_report_goes_from_its_first_line_to_its_last(name: str, first: str, last: str) -> None:
     _, lines = read_golden(GOLDEN / f"{name}.log")
-    (splat,) = find_splats(lines)
+    later = [KernelRecord(0, 4, 9.0, text) for text in ("driver: ordinary line", " indented line")]
+    (splat,) = find_splats([*as_records(lines), *later])
     assert (splat.lines[0], splat.lines[-1]) == (first, last)
 
 
@@ -218,7 +219,7 @@ def test_cut_here_alone_counts_as_a_warning() -> None:
 
 def test_lost_end_does_not_swallow_the_log() -> None:
     start = "[    1.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008"
-    noise = [f"[    2.{number:06}] driver: ordinary line" for number in range(1000)]
+    noise = [f"[    2.{number:06}] driver: ordinary line" for number in range(30)]
     (splat,) = find_splats([start, *noise, "[    3.000000]  indented"])
     assert splat.lines == (splat.title,)
 
