@@ -272,10 +272,14 @@ def _kernel(
 
 
 def _with_version(names: Iterable[str], version: str, stanzas: Mapping[str, Sequence[Stanza]]) -> list[Package]:
+    """Those of the names that have a package in this version (and not one that only stands for others)."""
     return [
         Package(name, version)
         for name in names
-        if any(row["Version"] == version for row in stanzas.get(name, ()))
+        if any(
+            row["Version"] == version and "linux-binary-" not in row.get("Depends", "")
+            for row in stanzas.get(name, ())
+        )
     ]
 
 

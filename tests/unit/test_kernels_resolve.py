@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Kernels from a fake mirror: what is downloaded, kept, and done when the mirror fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError, UsageError
+from harness.kernels import catalogue, resolve
+from harness.kernels.apt import NetworkError, NotOnMirrorError
+from harness.kernels.arch import ARCHES
+from harness.kernels.releases import Release, Releases, Suite
+from harness.progress import Silent
+from harness.settings import Settings
+from tests.unit.fake_apt import KERNEL, VERSION, FakeMirror, add_kernel, build_deb, kernel_files
+
+pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb (package dpkg)")
+
+
+class Notes(Silent):
+    """Keeps what the user would be told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMirror:
+    fake = FakeMirror(tmp_path / "mirror")
+    monkeypatch.setenv("PATH", f"{fake.folder / 'bin'}:{os.environ['PATH']}")
+    table = Releases({"trixie": Release("trixie", (Suite("trixie", "main"),))}, {}, (), "trixie", ())
+    for module in ("catalogue", "debian", "packages"):
+        monkeypatch.setattr(f"harness.kernels.{module}.load_releases", lambda: table)
+    keyring = tmp_path / "keyring.gpg"
+    keyring.touch()
+    monkeypatch.setattr("harness.kernels.sources.KEYRINGS", (keyring,))
+    monkeypatch.setattr(resolve, "host_arch", lambda: ARCHES["x86_64"])
+    return fake
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(cache=tmp_path / "cache", mirror="http://m.invalid/debian", security_mirror=None)
+
+
+def age(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what was fetched so far be too old."""
+    monkeypatch.setattr(catalogue, "FRESH_SECONDS", -1.0)
+    monkeypatch.setattr(catalogue, "RETRY_SECONDS", -1.0)
+
+
+def test_series_is_fetched_once_then_found_without_apt(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    kernel = resolve.resolve_kernel("6.12", settings, Silent())
+    assert (kernel.release, kernel.compiler, kernel.origin) == (KERNEL, "gcc-14", f"trixie {VERSION}")
+    assert kernel.image.read_text() == "image"
+    assert (kernel.modules / "kernel" / "a.ko").read_text() == "module"
+    assert (kernel.modules / "build").resolve() == kernel.build_tree.resolve()
+    assert "/usr/src" not in (kernel.build_tree / "Makefile").read_text()
+    before = mirror.calls()
+    assert resolve.resolve_kernel("6.12", settings, Silent()) == kernel
+    assert resolve.resolve_kernel(KERNEL, settings, Silent()).image == kernel.image
+    assert resolve.resolve_kernel("latest", settings, Silent()).image == kernel.image
+    assert mirror.calls() == before
+    assert not list(settings.cache.rglob("*.deb"))
+
+
+def test_only_harmless_commands_are_given_to_apt(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    resolve.resolve_kernel("6.12", settings, Silent())
+    assert {call.split()[0] for call in mirror.calls()} <= {"update", "download", "pkgnames", "show", "madison"}
+
+
+def test_threads_that_ask_at_once_download_once(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    kernels = []
+    threads = [
+        threading.Thread(target=lambda: kernels.append(resolve.resolve_kernel("6.12", settings, Silent())))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(kernels) == 3
+    assert sum(call.startswith("download") for call in mirror.calls()) == 1
+
+
+def test_unsigned_image_when_the_signed_one_is_missing(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    name = f"linux-image-{KERNEL}"
+    shutil.rmtree(mirror.folder / "pool" / name)
+    mirror.add(f"{name}-unsigned", VERSION, kernel_files(KERNEL)[name])
+    assert resolve.resolve_kernel("6.12", settings, Silent()).release == KERNEL
+
+
+def test_next_older_version_when_the_newest_is_missing(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    for name in kernel_files("6.12.9-cloud-amd64"):
+        mirror.list(name, "6.12.9-1", "gcc-14")
+    notes = Notes()
+    assert resolve.resolve_kernel("6.12", settings, notes).release == KERNEL
+    assert any("404" in note and f"trying {KERNEL}" in note for note in notes.notes)
+
+
+def test_all_missing_is_an_error_that_says_so(mirror: FakeMirror, settings: Settings) -> None:
+    for name in kernel_files(KERNEL):
+        mirror.list(name, VERSION, "gcc-14")
+    with pytest.raises(NotOnMirrorError, match="404"):
+        resolve.resolve_kernel("6.12", settings, Silent())
+    assert not list(settings.cache.glob("kernels/*"))
+
+
+def test_cached_kernel_without_network_with_a_warning(
+    mirror: FakeMirror, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_kernel(mirror)
+    resolve.resolve_kernel("6.12", settings, Silent())
+    age(settings, monkeypatch)
+    mirror.offline()
+    notes = Notes()
+    assert resolve.resolve_kernel("6.12", settings, notes).release == KERNEL
+    assert any("not refreshed (no network" in note for note in notes.notes)
+
+
+def test_no_network_and_nothing_cached(mirror: FakeMirror, settings: Settings) -> None:
+    mirror.offline()
+    with pytest.raises(NetworkError, match="no network") as caught:
+        resolve.resolve_kernel("6.12", settings, Silent())
+    assert caught.value.hint
+    mirror.offline(away=False)
+    add_kernel(mirror)
+    assert resolve.resolve_kernel("6.12", settings, Silent()).release == KERNEL  # no waiting after the failure
+
+
+def test_what_has_left_the_mirror_still_works(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    resolve.resolve_kernel("6.12", settings, Silent())
+    for path in (mirror.folder / "lists").iterdir():
+        path.unlink()
+    assert resolve.resolve_kernel("6.12", settings, Silent(), refresh=True).release == KERNEL
+    (row,) = resolve.known_kernels(settings, Silent())
+    assert (row.series, row.cached, row.listed) == ("6.12", True, False)
+
+
+def test_newer_version_is_taken_when_it_appears(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    resolve.resolve_kernel("6.12", settings, Silent())
+    add_kernel(mirror, "6.12.10-cloud-amd64", "6.12.10-1")
+    assert resolve.resolve_kernel("6.12", settings, Silent(), refresh=True).release == "6.12.10-cloud-amd64"
+    (row,) = resolve.known_kernels(settings, Silent())
+    assert row.cached_versions == ("6.12.10-1", VERSION)
+
+
+@pytest.mark.parametrize("spec", ["6.13", "nonsense"])
+def test_wrong_spec_names_what_can_be_had(mirror: FakeMirror, settings: Settings, spec: str) -> None:
+    add_kernel(mirror)
+    with pytest.raises(UsageError, match=r"there is: 6\.12"):
+        resolve.resolve_kernel(spec, settings, Silent())
+
+
+def test_incomplete_packages_are_not_published(mirror: FakeMirror, settings: Settings) -> None:
+    for name, files in kernel_files(KERNEL).items():
+        kept = {path: text for path, text in files.items() if "vmlinuz" not in path}
+        mirror.add(name, VERSION, kept, "gcc-14")
+    with pytest.raises(HarnessError, match="no image"):
+        resolve.resolve_kernel("6.12", settings, Silent())
+    assert not list(settings.cache.glob("kernels/*"))
+    assert not list(settings.cache.glob("kernels/.*"))
+
+
+def test_folder_of_packages(tmp_path: Path, settings: Settings) -> None:
+    folder = tmp_path / "debs"
+    for name, files in kernel_files(KERNEL).items():
+        build_deb(folder / name, name, VERSION, files).rename(folder / f"{name}.deb")
+    kernel = resolve.resolve_kernel(str(folder), settings, Silent())
+    assert (kernel.release, kernel.arch, kernel.compiler) == (KERNEL, "x86_64", "gcc-14")
+    assert kernel.image.read_text() == "image"
+
+
+def test_folder_with_half_of_the_packages(tmp_path: Path, settings: Settings) -> None:
+    folder = tmp_path / "debs"
+    name = f"linux-image-{KERNEL}"
+    build_deb(folder / name, name, VERSION, kernel_files(KERNEL)[name]).rename(folder / "a.deb")
+    with pytest.raises(UsageError, match=f"no headers of {KERNEL}"):
+        resolve.resolve_kernel(str(folder), settings, Silent())
+    assert [path.name for path in settings.cache.glob("debs/*")] == []

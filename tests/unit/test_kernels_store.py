@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""The cache's promises: whole or not at all, once, and nothing left behind."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import process, store
+from harness.deadline import Deadline
+from harness.errors import HarnessError
+from harness.parallel import run_parallel
+from harness.process import Completed
+from harness.progress import Silent
+from harness.settings import Settings
+
+
+def test_published_folder_appears_whole(tmp_path: Path) -> None:
+    final = tmp_path / "final"
+    with store.publishing(final) as part:
+        (part / "file").write_text("x")
+        assert not final.exists()
+    assert (final / "file").read_text() == "x"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_is_left_when_publishing_fails(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), store.publishing(tmp_path / "final") as part:
+        (part / "sub").mkdir(mode=0o555)
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / ".final.part").mkdir()
+    (tmp_path / ".final.part" / "half").touch()
+    with store.publishing(tmp_path / "final"):
+        pass
+    assert list((tmp_path / "final").iterdir()) == []
+
+
+def test_lock_excludes_threads(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path)
+    inside = 0
+    most = 0
+
+    def work() -> None:
+        nonlocal inside, most
+        with store.locked(settings, "name with / and space", Silent()):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)
+            inside -= 1
+
+    run_parallel([work] * 4, workers=4)
+    assert most == 1
+
+
+def test_failure_ends_the_processes_beside_it() -> None:
+    began = time.monotonic()
+
+    def fail() -> None:
+        time.sleep(0.2)
+        raise ValueError("first")
+
+    def sleep() -> None:
+        process.run(("sleep", "60"), deadline=Deadline(60, "sleep"))
+
+    with pytest.raises(ValueError, match="first"):
+        run_parallel([sleep, fail], workers=2)
+    assert time.monotonic() - began < 10
+
+
+def test_failure_ends_waiting_for_a_lock(tmp_path: Path) -> None:
+    settings = Settings(cache=tmp_path)
+    cancelled = threading.Event()
+
+    def wait() -> None:
+        try:
+            with store.locked(settings, "x", Silent()):
+                raise AssertionError
+        except process.CancelledError:
+            cancelled.set()
+            raise
+
+    def fail() -> None:
+        time.sleep(0.2)
+        raise ValueError("first")
+
+    with store.locked(settings, "x", Silent()), pytest.raises(ValueError, match="first"):
+        run_parallel([wait, fail], workers=2)
+    assert cancelled.is_set()
+
+
+def test_results_in_the_order_of_the_work() -> None:
+    def slow() -> int:
+        time.sleep(0.05)
+        return 1
+
+    assert run_parallel([slow, lambda: 2, lambda: 3], workers=3) == [1, 2, 3]
+
+
+def test_pipe_passes_bytes_on(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    process.pipe(("printf", "a\\000b"), ("dd", f"of={target}"), deadline=Deadline(10, "pipe"))
+    assert target.read_bytes() == b"a\0b"
+
+
+@pytest.mark.parametrize("argv", [(("false",), ("cat",)), (("true",), ("false",))])
+def test_pipe_fails_with_either_side(argv: tuple[tuple[str, ...], tuple[str, ...]]) -> None:
+    with pytest.raises(process.CommandError, match="false"):
+        process.pipe(*argv, deadline=Deadline(10, "pipe"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/cache/x"),
+        process.CommandError(Completed(("tar",), 2, "tar: a: Cannot write: No space left on device\n")),
+    ],
+)
+def test_full_disk_is_one_clear_sentence(tmp_path: Path, error: Exception) -> None:
+    with (
+        pytest.raises(HarnessError, match="No space left on device") as caught,
+        store.explained(Settings(cache=tmp_path)),
+    ):
+        raise error
+    assert "free some space" in (caught.value.hint or "")
+
+
+def test_borders_count_in_keys() -> None:
+    assert store.digest("ab", "c") != store.digest("a", "bc")
