@@ -29,7 +29,7 @@ MODULE_HELP = (
 )
 ACCEL_HELP = "auto, kvm or tcg (auto)"
 MAKE_HELP = "more for kbuild's make, e.g. W=1; repeatable"
-CACHED_RESULTS = ("builds", "modules", "programs", "initramfs", "vmlinux", "logs")
+CACHED_RESULTS = ("builds", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
 
 
 def command(function: Callable[P, Exit]) -> Callable[P, None]:

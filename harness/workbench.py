@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from harness.errors import HarnessError, UsageError
 from harness.guest.guest import Guest
 from harness.guest.lifecycle import Subject, observe
 from harness.guest.observation import Observation
-from harness.guest.ssh import connect
+from harness.guest.ssh import SshRunner, connect
 from harness.kernels.kernel import Kernel
 from harness.kernels.packages import unpack_guest_packages
 from harness.kernels.resolve import resolve_kernel
@@ -29,7 +30,9 @@ from harness.machine.accelerator import Accelerator
 from harness.machine.initramfs import base_initramfs
 from harness.machine.kernel_modules import canonical, dependencies, with_dependencies
 from harness.machine.machine import BOOT_SECONDS, BootError, GuestPausedError, Machine, boot
+from harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line
 from harness.machine.spec import MachineSpec, load_machine_spec
+from harness.machine.template import CloneError, Recipe, clone, ensure, forget
 from harness.machine.vmlinux import uncompressed_kernel
 from harness.progress import Progress
 from harness.settings import Settings, data_folder
@@ -49,6 +52,7 @@ class Options:
     machine: str = "q35"
     make_arguments: tuple[str, ...] = ()
     reloads: int | None = None  # instead of what module.yaml says
+    clone: bool = True  # start machines from a template where that works
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Workbench:
         self._builds: dict[tuple[Path, str], Build] = {}
         self._initramfs_of: dict[str, Path] = {}
         self._accelerator: Accelerator | None = None
+        self._cloning = self.options.clone
         self._logs = self.settings.cache / "logs" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
         self._kept: set[Path] = set()
 
@@ -144,22 +149,38 @@ class Workbench:
 
     @contextlib.contextmanager
     def _start(self, kernel: Kernel, folder: Path) -> Iterator[tuple[Machine, Guest]]:
+        """Clone a machine, or boot one where cloning does not work; connect to it."""
+        recipe = self._recipe(kernel)
+        self._make_log_folder(folder)
+        with contextlib.ExitStack() as stack:
+            machine = self._clone(recipe, folder, stack)
+            if machine is None:
+                seconds = KVM_BOOT_SECONDS if recipe.accelerator == "kvm" else BOOT_SECONDS
+                cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds)
+                machine = stack.enter_context(cold)
+            yield machine, Guest(stack.enter_context(connect_to(machine)))
+
+    def _recipe(self, kernel: Kernel) -> Recipe:
         spec = load_machine_spec(self.options.machine)
         if spec.arch != kernel.arch:
             raise UsageError(f"machine {spec.name} runs {spec.arch}, kernel {kernel.spec} is for {kernel.arch}")
-        accelerator = self.accelerator()
-        initramfs = self._initramfs(kernel, spec)
         image = uncompressed_kernel(kernel.image, self.settings.cache)
-        self._make_log_folder(folder)
-        seconds = KVM_BOOT_SECONDS if accelerator.name == "kvm" else BOOT_SECONDS
-        with contextlib.ExitStack() as stack:
-            machine = stack.enter_context(
-                boot(spec, accelerator.name, image, initramfs, folder, seconds=seconds)
-            )
-            deadline = Deadline(CONNECT_SECONDS, "SSH connection")
-            keys = machine.keys
-            ssh = connect(machine.port, keys.host_key_blob(), keys.client, machine, deadline)
-            yield machine, Guest(stack.enter_context(ssh))
+        files = BootFiles(image, self._initramfs(kernel, spec), kernel_command_line(spec, host_tsc_khz()))
+        return Recipe(spec, self.accelerator().name, files)
+
+    def _clone(self, recipe: Recipe, folder: Path, stack: contextlib.ExitStack) -> Machine | None:
+        """A clone, entered into `stack`; None where there is to be none. A failing template is remade once."""
+        for attempt in range(2):
+            if not self._cloning:
+                return None
+            try:
+                template = ensure(recipe, self.settings, self.progress, warm_up)
+                return stack.enter_context(clone(template, folder))
+            except CloneError as error:
+                self.progress.note(f"{error.message}; " + ("booting instead" if attempt else "making it anew"))
+                forget(recipe, self.settings)
+        self._cloning = False
+        return None
 
     def _make_log_folder(self, folder: Path) -> None:
         """Make it, empty; the oldest runs' logs go."""
@@ -237,6 +258,18 @@ class Workbench:
         for name, (path, parameters) in objects.items():
             result.append(Subject(name, guest.upload(path), parameters))
         return result
+
+
+def connect_to(machine: Machine) -> AbstractContextManager[SshRunner]:
+    """An SSH connection to a machine of ours."""
+    deadline = Deadline(CONNECT_SECONDS, "SSH connection")
+    return connect(machine.port, machine.keys.host_key_blob(), machine.keys.client, machine, deadline)
+
+
+def warm_up(machine: Machine) -> None:
+    """Use a machine before it becomes a template: what is done once here, no clone has to do again."""
+    with connect_to(machine) as runner:
+        Guest(runner).log()
 
 
 def _siblings_used(ko: Path, siblings: dict[str, Path]) -> list[str]:

@@ -8,6 +8,7 @@ lines that begin with a space and hold key=value pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import hexdigits
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,11 @@ def _unescape(text: str) -> str:
     position = 0
     while position < len(text):
         if text.startswith("\\x", position):
-            try:
-                raw.append(int(text[position + 2 : position + 4], 16))
+            digits = text[position + 2 : position + 4]
+            if len(digits) == 2 and all(digit in hexdigits for digit in digits):
+                raw.append(int(digits, 16))
                 position += 4
                 continue
-            except ValueError:
-                pass
         raw += text[position].encode()
         position += 1
     return raw.decode(errors="replace")

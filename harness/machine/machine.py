@@ -20,7 +20,7 @@ from harness.machine.agent import Agent
 from harness.machine.console import Console
 from harness.machine.keys import MachineKeys
 from harness.machine.monitor import Monitor, MonitorError
-from harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line, qemu_argv
+from harness.machine.qemu import BootFiles, Memory, qemu_argv
 from harness.machine.spec import MachineSpec
 
 F = TypeVar("F", bound=Failure)
@@ -63,7 +63,7 @@ class Machine:
         port: int,
     ) -> None:
         self._qemu = qemu
-        self._monitor = monitor
+        self.monitor = monitor
         self.console = console
         self.agent = Agent(agent, self.check)
         self.keys = MachineKeys()
@@ -116,7 +116,7 @@ class Machine:
 
     def _read_events(self) -> None:
         try:
-            events = self._monitor.events()
+            events = self.monitor.events()
         except MonitorError:
             return  # QEMU is going away: its exit tells the rest
         for event in events:
@@ -153,29 +153,32 @@ def _forwarded_port(monitor: Monitor, deadline: Deadline) -> int:
 def boot(
     spec: MachineSpec,
     accelerator: str,
-    kernel: Path,
-    initramfs: Path,
+    files: BootFiles,
     folder: Path,
     *,
     seconds: float = BOOT_SECONDS,
+    memory: Memory | None = None,
 ) -> Iterator[Machine]:
     """Boot a machine and yield it when the guest accepts SSH; QEMU has ended when the context is left.
 
-    kernel: what QEMU loads (ELF with PVH note, or bzImage). folder: exists, receives console.log and qemu.log.
+    folder: exists, receives console.log and qemu.log.
     Raises BootError, GuestPausedError, QemuDiedError, GuestPanic.
     """
     deadline = Deadline(seconds, "boot")
-    files = BootFiles(kernel, initramfs, kernel_command_line(spec, host_tsc_khz()))
-    with contextlib.ExitStack() as stack:
-        machine = stack.enter_context(_start(spec, accelerator, files, folder, deadline))
+    with start_qemu(spec, accelerator, files, folder, deadline, memory) as machine:
         machine.wait_ready(deadline)
         machine.personalise(deadline)
         yield machine
 
 
 @contextlib.contextmanager
-def _start(
-    spec: MachineSpec, accelerator: str, files: BootFiles, folder: Path, deadline: Deadline
+def start_qemu(
+    spec: MachineSpec,
+    accelerator: str,
+    files: BootFiles | None,
+    folder: Path,
+    deadline: Deadline,
+    memory: Memory | None = None,
 ) -> Iterator[Machine]:
     """Start QEMU and connect to its monitor and to the agent's port, whoever answers there."""
     with contextlib.ExitStack() as stack:
@@ -191,7 +194,13 @@ def _start(
         stack.callback(console.close)
         inherited = (monitor_qemus.fileno(), agent_qemus.fileno())
         argv = qemu_argv(
-            spec, accelerator, files, monitor_fd=inherited[0], agent_fd=inherited[1], console=console.path
+            spec,
+            accelerator,
+            files,
+            monitor_fd=inherited[0],
+            agent_fd=inherited[1],
+            console=console.path,
+            memory=memory,
         )
         errors = stack.enter_context((folder / "qemu.log").open("wb"))
         qemu = process.start(argv, stdout=errors, pass_fds=inherited)

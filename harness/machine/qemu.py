@@ -18,6 +18,14 @@ class BootFiles:
     command_line: str
 
 
+@dataclass(frozen=True)
+class Memory:
+    """The guest's memory as a file, for snapshots."""
+
+    path: Path
+    shared: bool  # True: the guest's writes go to the file; False: they stay private (copy on write)
+
+
 def kernel_command_line(spec: MachineSpec, tsc_khz: int) -> str:
     """The kernel's parameters. tsc_khz: frequency of the time-stamp counter, which TCG takes from the host."""
     return " ".join(parameter.format(tsc_khz=tsc_khz) for parameter in spec.command_line)
@@ -32,17 +40,25 @@ def host_tsc_khz(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
 
 
 def qemu_argv(
-    spec: MachineSpec, accelerator: str, boot: BootFiles, *, monitor_fd: int, agent_fd: int, console: Path
+    spec: MachineSpec,
+    accelerator: str,
+    boot: BootFiles | None,
+    *,
+    monitor_fd: int,
+    agent_fd: int,
+    console: Path,
+    memory: Memory | None = None,
 ) -> list[str]:
     """The whole command line.
 
-    monitor_fd, agent_fd: inherited ends of connected sockets; the one speaks QMP, the other is the guest's
-    virtio-serial port "agent". console: file for the serial line.
+    boot: None for a machine whose state comes in through the monitor. monitor_fd, agent_fd: inherited ends of
+    connected sockets; the one speaks QMP, the other is the guest's virtio-serial port "agent". console: file
+    for the serial line. memory: None for ordinary memory.
     """
     bus = spec.device_bus
     return [
         spec.qemu,
-        *("-machine", spec.machine),
+        *("-machine", spec.machine + (",memory-backend=memory" if memory else "")),
         *("-accel", accelerator),
         *("-cpu", spec.cpu if accelerator == "tcg" else "host"),
         *("-m", str(spec.memory)),
@@ -52,9 +68,8 @@ def qemu_argv(
         "-no-reboot",  # a reset (panic, triple fault) ends QEMU instead of hiding the failure
         *("-display", "none"),
         *(("-bios", spec.firmware) if spec.firmware else ()),
-        *("-kernel", str(boot.kernel)),
-        *("-initrd", str(boot.initramfs)),
-        *("-append", boot.command_line),
+        *(_memory_options(spec, memory) if memory else ()),
+        *(_boot_options(boot) if boot else ("-incoming", "defer")),
         # A file needs no reader: the console is recorded whatever happens to us.
         *("-chardev", f"file,id=console,path={_escape(console)}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
@@ -64,6 +79,17 @@ def qemu_argv(
         *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
         *("-device", f"virtio-net-{bus},netdev=net" + (",romfile=" if bus == "pci" else "")),
     ]
+
+
+def _memory_options(spec: MachineSpec, memory: Memory) -> tuple[str, ...]:
+    share = "on" if memory.shared else "off"
+    options = f"id=memory,size={spec.memory}M,mem-path={_escape(memory.path)},share={share}"
+    return ("-object", f"memory-backend-file,{options}")
+
+
+def _boot_options(boot: BootFiles) -> tuple[str, ...]:
+    files = ("-kernel", str(boot.kernel), "-initrd", str(boot.initramfs))
+    return (*files, "-append", boot.command_line)
 
 
 def _escape(path: Path) -> str:
