@@ -10,30 +10,35 @@ machine with that kernel, and the kernel inside), `build_module` (name or path -
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.build.kbuild import Build
-from harness.build.module import Module, kernel_matches, load_module
+from harness.build.module import Module, kernel_matches, known_modules
 from harness.errors import Exit, Failure, HarnessError, UsageError
+from harness.fleet import MachineOptions, default_jobs, parse_isolation
 from harness.guest.guest import Guest
 from harness.kernels.kernel import Kernel
 from harness.machine.accelerator import parse_request
 from harness.machine.machine import Machine
+from harness.pool import Ahead
 from harness.progress import Progress, Silent
 from harness.report.rows import ResultRow
 from harness.settings import Settings
 from harness.verdict.finding import Outcome
-from harness.workbench import Checked, Options, Workbench
+from harness.workbench import Checked, Options, Workbench, resolve_module
 
 DEFAULT_KERNEL = "6.12"  # Debian stable's
 BUILD_FILES = ("Kbuild", "Makefile")
 PROGRESS = pytest.StashKey[Progress]()
 WORKBENCH = pytest.StashKey[Workbench]()
 NO_VERDICT = pytest.StashKey[bool]()
+AHEAD = pytest.StashKey[Ahead[str, ResultRow]]()
 ROWS = pytest.StashKey[list[ResultRow]]()
 
 
@@ -59,6 +64,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--accel", default="auto", metavar="auto|kvm|tcg", help="how QEMU runs the guest (default auto)")
     add("--machine", default="q35", metavar="NAME", help="virtual machine, a file of vm/ (default q35)")
     add("--make-arg", action="append", default=[], metavar="ARG", help="more for kbuild's make, e.g. W=1")
+    add(
+        "--isolation", default="test", metavar="WORD", help="own machine for each test, module or kernel (test)"
+    )
+    add("--cold", action="store_true", help="boot every machine instead of cloning a template")
+    add(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="machines at a time (default: as cores and memory allow)",
+    )
     add("--reloads", type=int, default=None, metavar="N", help="how often to load and unload each module")
 
 
@@ -72,8 +88,13 @@ def workbench_of(config: pytest.Config) -> Workbench:
     """The run's workbench, made when it is first needed."""
     if WORKBENCH not in config.stash:
         options = Options(
-            accelerator=parse_request(config.getoption("--accel")),
-            machine=config.getoption("--machine"),
+            machines=MachineOptions(
+                accelerator=parse_request(config.getoption("--accel")),
+                machine=config.getoption("--machine"),
+                isolation=parse_isolation(config.getoption("--isolation")),
+                clone=not config.getoption("--cold"),
+                spares=1,
+            ),
             make_arguments=tuple(config.getoption("--make-arg")),
             reloads=config.getoption("--reloads"),
         )
@@ -103,7 +124,7 @@ class ModuleFile(pytest.File):
     def collect(self) -> Iterable[pytest.Item]:
         """One test for each kernel."""
         try:
-            module = load_module(str(self.path.parent))
+            module = resolve_module(str(self.path.parent))
         except UsageError as error:
             raise self.CollectError(str(error)) from error
         for spec in kernel_specs(self.config):
@@ -120,23 +141,35 @@ class ModuleItem(pytest.Item):
         self.add_marker("vm")
 
     def runtest(self) -> None:
-        """Build, boot, load, unload, judge."""
-        started = time.monotonic()
-        workbench = workbench_of(self.config)
-        kernel = workbench.kernel(self.spec)
-        if not kernel_matches(self.module.expectation.kernels, kernel.release):
-            pytest.skip(f"{self.module.name} is for kernels {self.module.expectation.kernels}")
-        (build,) = workbench.build([(self.module, kernel)])
-        if build.state == "failed":
-            row = build_failure_row(build, time.monotonic() - started)
-        else:
-            with workbench.progress.task(f"{self.module.name} on {self.spec}") as task:
-                checked = workbench.check(self.module, kernel, task.update)
-            row = result_row(build, checked, time.monotonic() - started)
-        self.user_properties += [("kernel", kernel.release), ("outcome", row.outcome)]
+        """Build, boot, load, unload, judge; or wait for the job that does."""
+        ahead = self.config.stash.get(AHEAD, None)
+        row = ahead.result(self.nodeid, self.try_module) if ahead else self.try_module()
+        self.user_properties += [("kernel", self.workbench.kernel(self.spec).release), ("outcome", row.outcome)]
         self.config.stash[ROWS].append(row)
         if row.outcome != Outcome.PASSED.value:
             raise CheckFailure(row)
+
+    @property
+    def workbench(self) -> Workbench:
+        """The run's."""
+        return workbench_of(self.config)
+
+    def kernel(self) -> Kernel:
+        """The kernel; skips the test when the module is not meant for it."""
+        kernel = self.workbench.kernel(self.spec)
+        if not kernel_matches(self.module.expectation.kernels, kernel.release):
+            pytest.skip(f"{self.module.name} is for kernels {self.module.expectation.kernels}")
+        return kernel
+
+    def try_module(self) -> ResultRow:
+        """All steps. May run in any thread."""
+        started = time.monotonic()
+        (build,) = self.workbench.build([(self.module, self.kernel())])
+        if build.state == "failed":
+            return build_failure_row(build, time.monotonic() - started)
+        with self.workbench.progress.task(f"{self.module.name} on {self.spec}") as task:
+            checked = self.workbench.check(self.module, build.kernel, task.update)
+        return result_row(build, checked, time.monotonic() - started)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
         """What pytest and JUnit show: our own words for our own failures."""
@@ -154,10 +187,16 @@ class ModuleItem(pytest.Item):
         return self.path, None, self.name
 
 
+def module_argument(module: Module) -> str:
+    """What the user types for --module."""
+    return module.name if known_modules().get(module.name) == module.path else str(module.path)
+
+
 def build_failure_row(build: Build, seconds: float) -> ResultRow:
     """The result of a module that did not compile."""
     return ResultRow(
         module=build.module.name,
+        module_argument=module_argument(build.module),
         kernel=build.kernel.spec,
         outcome="build-failed",
         seconds=seconds,
@@ -174,6 +213,7 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
     verdict = worst.verdict
     return ResultRow(
         module=build.module.name,
+        module_argument=module_argument(build.module),
         kernel=build.kernel.spec,
         outcome=verdict.outcome.value,
         seconds=seconds,
@@ -191,29 +231,59 @@ def no_verdict_row(item: ModuleItem, error: HarnessError, seconds: float) -> Res
         kernel=item.spec,
         outcome="no-verdict",
         seconds=seconds,
-        reasons=(error.message, *((f"next: {error.hint}",) if error.hint else ())),
+        reasons=(error.message,),
         evidence=error.evidence,
         log=error.log,
-        warnings=(),
+        next_command=error.hint,
     )
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build everything that was selected at once, in parallel, before the first test."""
-    if session.config.option.collectonly:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Build everything that was selected at once, then begin with the tests of modules, several at a time."""
+    config = session.config
+    with contextlib.ExitStack() as stack:
+        # A worker of pytest-xdist is one of several processes already.
+        if not (config.option.collectonly or hasattr(config, "workerinput")):
+            _prepare(session, stack)
+        result = yield
+    return result
+
+
+def _prepare(session: pytest.Session, stack: contextlib.ExitStack) -> None:
+    items = [item for item in session.items if isinstance(item, ModuleItem)]
+    tests = Counter(_kernel_of(item) for item in session.items if not isinstance(item, ModuleItem))
+    del tests[""]
+    if not items and not tests:
         return
     workbench = workbench_of(session.config)
-    pairs = []
-    for item in session.items:
-        if isinstance(item, ModuleItem):
-            try:
-                kernel = workbench.kernel(item.spec)
-            except HarnessError:
-                continue  # the test itself will meet it again, and say so
-            if kernel_matches(item.module.expectation.kernels, kernel.release):
-                pairs.append((item.module, kernel))
-    if pairs:
-        workbench.build(pairs)
+    stack.callback(workbench.close)
+    ready = [item for item in items if _can_have_kernel(item)]
+    workbench.build([(item.module, workbench.kernel(item.spec)) for item in ready])
+    for spec, count in tests.items():
+        with contextlib.suppress(Failure):
+            workbench.fleet.expect(workbench.kernel(spec), count)
+    jobs = min(session.config.getoption("--jobs") or default_jobs(), max(1, len(ready)))
+    if jobs > 1:
+        ahead = session.config.stash[AHEAD] = Ahead[str, ResultRow](jobs)
+        stack.callback(ahead.close)
+        for item in ready:
+            ahead.submit(item.nodeid, item.try_module)
+
+
+def _kernel_of(item: pytest.Item) -> str:
+    """The kernel of a hand-written test that wants a machine, else ""."""
+    wants = "_booted" in getattr(item, "fixturenames", ())
+    return item.callspec.params["kernel"] if wants and hasattr(item, "callspec") else ""
+
+
+def _can_have_kernel(item: ModuleItem) -> bool:
+    """Otherwise the test itself will meet the reason, and say so."""
+    try:
+        item.kernel()
+    except (HarnessError, pytest.skip.Exception):
+        return False
+    return True
 
 
 # ---- outcomes ---------------------------------------------------------------------------------------------
@@ -270,7 +340,7 @@ def build_module(workbench: Workbench, kernel: Kernel) -> Callable[[str], tuple[
     """Builds a module, by name or path, for the kernel under test; returns its .ko files."""
 
     def build(name: str) -> tuple[Path, ...]:
-        (result,) = workbench.build([(load_module(name), kernel)])
+        (result,) = workbench.build([(resolve_module(name), kernel)])
         if result.state == "failed":
             pytest.fail("\n".join(result.problems), pytrace=False)
         return result.objects
@@ -282,11 +352,12 @@ def build_module(workbench: Workbench, kernel: Kernel) -> Callable[[str], tuple[
 def _booted(
     request: pytest.FixtureRequest, workbench: Workbench, kernel: Kernel
 ) -> Iterator[tuple[Machine, Guest]]:
-    with workbench.boot(kernel, request.node.name.partition("[")[0]) as pair:
+    name = request.node.name.partition("[")[0]
+    with workbench.fleet.machine(kernel, name, str(request.path)) as pair:
         failed = request.session.testsfailed
         yield pair
         if request.session.testsfailed > failed:
-            workbench.keep_logs(pair[0])
+            workbench.fleet.keep_logs(pair[0])
 
 
 @pytest.fixture

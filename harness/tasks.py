@@ -12,23 +12,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from invoke import Collection, Context, ParseError, Program, task
+from invoke import Collection, Context, task
 from invoke import Exit as InvokeExit
 
 from harness import __version__
+from harness.commandline import HarnessProgram, HarnessTask
 from harness.errors import Exit, Failure, UsageError
 from harness.settings import PROJECT, Settings
 
 P = ParamSpec("P")
 DEFAULT_KERNEL = "6.12"  # Debian stable's
-KERNEL_HELP = (
-    f"kernel: a series, latest, host, a build tree or a folder of .debs; repeatable ({DEFAULT_KERNEL})"
-)
-MODULE_HELP = (
-    "module: a name under kmod/ or the path of a folder with a kbuild Makefile; repeatable (all of kmod/)"
-)
-ACCEL_HELP = "auto, kvm or tcg (auto)"
-MAKE_HELP = "more for kbuild's make, e.g. W=1; repeatable"
+ONE_KERNEL_HELP = f"a series, latest, host, a build tree or a folder of .debs (default {DEFAULT_KERNEL})"
+KERNEL_HELP = f"{ONE_KERNEL_HELP}; can be repeated"
+SOME_MODULES_HELP = "a name under kmod/ or the path of a folder with a kbuild Makefile; can be repeated"
+MODULE_HELP = f"{SOME_MODULES_HELP} (default: all of kmod/)"
+ACCEL_HELP = "auto, kvm or tcg (default auto)"
+MAKE_HELP = "more for kbuild's make, e.g. W=1; can be repeated"
 CACHED_RESULTS = ("builds", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
 
 
@@ -52,19 +51,28 @@ def command(function: Callable[P, Exit]) -> Callable[P, None]:
 
 
 @contextlib.contextmanager
-def _workbench(accel: str = "auto", make_arg: list[str] | None = None, reloads: int = 0) -> Iterator[Any]:
+def _workbench(
+    accel: str = "auto",
+    make_arg: list[str] | None = None,
+    reloads: int = 0,
+    isolation: str = "test",
+    cold: bool = False,
+) -> Iterator[Any]:
     """A workbench that shows its progress on standard error."""
+    from harness.fleet import MachineOptions, parse_isolation
     from harness.machine.accelerator import parse_request
     from harness.report.progress import open_progress
     from harness.workbench import Options, Workbench
 
     if reloads < 0:
         raise UsageError(f"--reloads {reloads}: want 1 or more")
-    options = Options(
-        accelerator=parse_request(accel), make_arguments=tuple(make_arg or ()), reloads=reloads or None
-    )
-    with open_progress(sys.stderr) as progress:
-        yield Workbench(Settings(), progress, options)
+    machines = MachineOptions(parse_request(accel), isolation=parse_isolation(isolation), clone=not cold)
+    options = Options(machines, make_arguments=tuple(make_arg or ()), reloads=reloads or None)
+    with (
+        open_progress(sys.stderr) as progress,
+        contextlib.closing(Workbench(Settings(), progress, options)) as bench,
+    ):
+        yield bench
 
 
 def _all_modules() -> list[str]:
@@ -79,16 +87,17 @@ def _all_modules() -> list[str]:
 
 
 @task(
+    klass=HarnessTask,
     iterable=["kernel", "module", "make_arg"],
     help={"kernel": KERNEL_HELP, "module": MODULE_HELP, "make-arg": MAKE_HELP},
 )
 @command
 def build(_context: Context, kernel: list[str], module: list[str], make_arg: list[str]) -> Exit:
     """Build modules for kernels, each with the compiler that the kernel's headers name."""
-    from harness.build.module import load_module
     from harness.report.builds import print_builds
+    from harness.workbench import resolve_module
 
-    modules = [load_module(name) for name in module or _all_modules()]
+    modules = [resolve_module(name) for name in module or _all_modules()]
     with _workbench(make_arg=make_arg) as workbench:
         kernels = [workbench.kernel(spec) for spec in kernel or [DEFAULT_KERNEL]]
         builds = workbench.build([(one, target) for target in kernels for one in modules])
@@ -97,6 +106,7 @@ def build(_context: Context, kernel: list[str], module: list[str], make_arg: lis
 
 
 @task(
+    klass=HarnessTask,
     name="vm-test",
     iterable=["kernel", "module", "make_arg"],
     help={
@@ -104,8 +114,11 @@ def build(_context: Context, kernel: list[str], module: list[str], make_arg: lis
         "module": MODULE_HELP,
         "make-arg": MAKE_HELP,
         "accel": ACCEL_HELP,
-        "reloads": "how often to load and unload each module (what module.yaml says)",
-        "keyword": "only tests whose name matches, as pytest's -k",
+        "reloads": "how often to load and unload each module, instead of what its module.yaml says",
+        "isolation": "who gets a machine of its own: test, module or kernel (default test)",
+        "jobs": "machines at a time (default: as cores and memory allow)",
+        "cold": "boot every machine instead of cloning a template",
+        "keyword": "only modules and kernels whose name matches, as pytest's -k",
         "exitfirst": "stop at the first failure",
         "junit": "write a JUnit file",
         "markdown": "write the table as Markdown",
@@ -119,6 +132,9 @@ def vm_test(
     make_arg: list[str],
     accel: str = "auto",
     reloads: int = 0,
+    isolation: str = "test",
+    jobs: int = 0,
+    cold: bool = False,
     keyword: str = "",
     exitfirst: bool = False,
     junit: str = "",
@@ -134,12 +150,13 @@ def vm_test(
         exit_first=exitfirst,
         junit=Path(junit) if junit else None,
         markdown=Path(markdown) if markdown else None,
+        jobs=jobs,
     )
-    with _workbench(accel, make_arg, reloads) as workbench:
+    with _workbench(accel, make_arg, reloads, isolation, cold) as workbench:
         return vmtest.run(selection, workbench)
 
 
-@task(help={"refresh": "ask the mirror even if its package lists are fresh"})
+@task(klass=HarnessTask, help={"refresh": "ask the mirror even if its package lists are fresh"})
 @command
 def kernels(_context: Context, refresh: bool = False) -> Exit:
     """List the kernels that can be chosen, and which of them are cached."""
@@ -157,23 +174,24 @@ def kernels(_context: Context, refresh: bool = False) -> Exit:
 
 
 @task(
+    klass=HarnessTask,
     iterable=["module"],
-    help={"kernel": KERNEL_HELP, "module": MODULE_HELP.replace("all of", "none of"), "accel": ACCEL_HELP},
+    help={"kernel": ONE_KERNEL_HELP, "module": SOME_MODULES_HELP, "accel": ACCEL_HELP},
 )
 @command
 def shell(_context: Context, module: list[str], kernel: str = DEFAULT_KERNEL, accel: str = "auto") -> Exit:
     """Boot a kernel and give a prompt in it, with the named modules at hand in /tmp."""
-    from harness.build.module import load_module
     from harness.report.builds import print_builds
     from harness.shell import interact
+    from harness.workbench import resolve_module
 
     with _workbench(accel) as workbench:
         target = workbench.kernel(kernel)
-        builds = workbench.build([(load_module(name), target) for name in module])
+        builds = workbench.build([(resolve_module(name), target) for name in module])
         if any(one.state == "failed" for one in builds):
             print_builds(builds, sys.stdout)
             return Exit.CHECK_FAILED
-        with workbench.boot(target, "shell") as (machine, guest):
+        with workbench.fleet.machine(target, "shell") as (machine, guest):
             for one in builds:
                 for ko in one.objects:
                     needed = workbench.upload_needed(guest, one, ko)
@@ -184,7 +202,7 @@ def shell(_context: Context, module: list[str], kernel: str = DEFAULT_KERNEL, ac
     return Exit.OK
 
 
-@task(help={"install": "install what is missing (through sudo unless root)"})
+@task(klass=HarnessTask, help={"install": "install what is missing (through sudo unless root)"})
 @command
 def doctor(_context: Context, install: bool = False) -> Exit:
     """Tell what is missing on this host, and the one command that mends it."""
@@ -198,7 +216,7 @@ def doctor(_context: Context, install: bool = False) -> Exit:
     return Exit.NO_VERDICT if any(row.state == "missing" for row in rows) else Exit.OK
 
 
-@task(help={"all": "downloads, kernels and toolchains too"})
+@task(klass=HarnessTask, help={"all": "downloads, kernels and toolchains too"})
 @command
 def clean(_context: Context, all: bool = False) -> Exit:
     """Remove what the harness has built; with --all everything it keeps."""
@@ -212,17 +230,6 @@ def clean(_context: Context, all: bool = False) -> Exit:
 
 
 namespace = Collection(build, vm_test, kernels, shell, doctor, clean)
-
-
-class HarnessProgram(Program):
-    """invoke's own command line, with our exit code for a wrong one."""
-
-    def parse_tasks(self) -> None:
-        """Unknown commands and options."""
-        try:
-            super().parse_tasks()
-        except ParseError as error:
-            raise InvokeExit(f"error: {error}\nnext: kmod-harness --list", Exit.USAGE) from error
 
 
 def main() -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from harness import plugin
-from harness.build.module import Module, load_module
+from harness.build.module import Module
+from harness.deadline import timeout_factor
 from harness.errors import Exit, HarnessError, UsageError
 from harness.report.matrix import markdown_matrix
 from harness.report.rows import ResultRow
 from harness.report.table import print_results
-from harness.workbench import Workbench
+from harness.workbench import Workbench, resolve_module
 
 EXITS = {
     pytest.ExitCode.OK: Exit.OK,
@@ -40,6 +41,7 @@ class Selection:
     exit_first: bool = False  # pytest's -x
     junit: Path | None = None
     markdown: Path | None = None
+    jobs: int = 0  # machines at a time; 0: as the host allows
 
 
 class Reporter:
@@ -83,6 +85,7 @@ def _pytest_arguments(selection: Selection, modules: Sequence[Module]) -> list[s
     arguments += ["-p", "no:cacheprovider", "--capture=no"]
     for spec in selection.kernels:
         arguments += ["--kernel", spec]
+    arguments += ["--jobs", str(selection.jobs)]
     if selection.keyword:
         arguments += ["-k", selection.keyword]
     if selection.exit_first:
@@ -90,6 +93,16 @@ def _pytest_arguments(selection: Selection, modules: Sequence[Module]) -> list[s
     if selection.junit:
         arguments += [f"--junit-xml={selection.junit}", "-o", "junit_family=xunit2"]
     return arguments
+
+
+def _check_writable(path: Path) -> None:
+    """Find out before the tests and not after them that their report cannot be written."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {folder}", hint=f"mkdir -p {folder}")
+    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        reason = "it is a folder" if path.is_dir() else "no permission"
+        raise UsageError(f"cannot write {path}: {reason}", hint="name another file")
 
 
 def run(selection: Selection, workbench: Workbench) -> Exit:
@@ -100,9 +113,12 @@ def run(selection: Selection, workbench: Workbench) -> Exit:
     """
     started = time.monotonic()
     for path in (selection.junit, selection.markdown):
-        if path and not path.absolute().parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.absolute().parent}")
-    modules = [load_module(name) for name in selection.modules]
+        if path:
+            _check_writable(path)
+    if selection.jobs < 0:
+        raise UsageError(f"--jobs {selection.jobs}: want 1 or more")
+    timeout_factor()  # a wrong one is found before anything is done
+    modules = [resolve_module(name) for name in selection.modules]
     for spec in selection.kernels:
         try:
             workbench.kernel(spec)

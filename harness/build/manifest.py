@@ -6,7 +6,8 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harness.build.module import Expectation, ExpectedSplat, parse_kernels
 from harness.errors import UsageError
 
 MAX_RELOADS = 1000
+_Keys = Mapping[str, Callable[[yaml.Node], Any]]  # a key and what reads its value
 TAINT_LETTERS = frozenset("GPFSRMBUDAWCIOELKXTNJ")  # Linux Documentation/admin-guide/tainted-kernels.rst
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _PARAMETER = re.compile(r"\w+")
@@ -29,16 +31,19 @@ class _WrongError(Exception):
         self.node = node
 
 
-def read_manifest(path: Path) -> Expectation:
-    """What the file says. UsageError names file, line and key."""
+def read_manifest(path: Path, kinds: Collection[str] = ()) -> Expectation:
+    """What the file says. UsageError names file, line and key. kinds: see parse_manifest."""
     try:
-        return parse_manifest(path.read_text(), str(path))
+        return parse_manifest(path.read_text(), str(path), kinds)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def parse_manifest(text: str, name: str) -> Expectation:
-    """What a module.yaml with this text says; `name` is the file's, for messages."""
+def parse_manifest(text: str, name: str, kinds: Collection[str] = ()) -> Expectation:
+    """What a module.yaml with this text says; `name` is the file's, for messages.
+
+    kinds: the classes that expect_splat may name; none: they are not checked.
+    """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -49,12 +54,13 @@ def parse_manifest(text: str, name: str) -> Expectation:
     if node is None:
         return Expectation()
     try:
-        return Expectation(**_fields(node, _KEYS, ""))
+        keys: _Keys = {**_KEYS, "expect_splat": partial(_splat, kinds=kinds)}
+        return Expectation(**_fields(node, keys, ""))
     except _WrongError as error:
         raise UsageError(f"{name}:{error.node.start_mark.line + 1}: {error}") from None
 
 
-def _fields(node: yaml.Node, keys: Mapping[str, Callable[[yaml.Node], Any]], prefix: str) -> dict[str, Any]:
+def _fields(node: yaml.Node, keys: _Keys, prefix: str) -> dict[str, Any]:
     """The values of a mapping with known keys; all complaints name the key."""
     values: dict[str, Any] = {}
     for key, key_node, value in _pairs(node, prefix.rstrip(".") or "the file"):
@@ -149,8 +155,17 @@ def _module_name(node: yaml.Node) -> str:
     return text
 
 
-def _splat(node: yaml.Node) -> ExpectedSplat:
-    keys = {"class": _text, "pattern": _expression, "reason": _text}
+def _splat_class(node: yaml.Node, kinds: Collection[str]) -> str:
+    text = _text(node)
+    if kinds and text not in kinds:
+        near = difflib.get_close_matches(text, kinds, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"unknown class {text!r}; {meant}known: {', '.join(kinds)}")
+    return text
+
+
+def _splat(node: yaml.Node, kinds: Collection[str] = ()) -> ExpectedSplat:
+    keys: _Keys = {"class": partial(_splat_class, kinds=kinds), "pattern": _expression, "reason": _text}
     values = _fields(node, keys, "expect_splat.")
     missing = [key for key in keys if key not in values]
     if missing:
@@ -185,7 +200,7 @@ def _reloads(node: yaml.Node) -> int:
     return number
 
 
-_KEYS: Mapping[str, Callable[[yaml.Node], Any]] = {
+_KEYS: _Keys = {
     "params": _params,
     "depends": lambda node: _items(node, _module_name),
     "expect_log": lambda node: _items(node, _expression),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,9 +63,10 @@ def known_modules() -> dict[str, Path]:
     return known
 
 
-def load_module(path_or_name: str) -> Module:
+def load_module(path_or_name: str, kinds: Collection[str] = ()) -> Module:
     """The module with this name under kmod/, or in this folder.
 
+    kinds: the classes of splats that its module.yaml may name; none: they are not checked.
     UsageError when there is none (it lists those there are) or when its module.yaml is wrong.
     """
     path = _find_folder(path_or_name)
@@ -79,7 +80,7 @@ def load_module(path_or_name: str) -> Module:
         return Module(path.name, path, Expectation())
     from harness.build.manifest import read_manifest  # noqa: PLC0415 (needs this module's nouns)
 
-    return Module(path.name, path, read_manifest(manifest))
+    return Module(path.name, path, read_manifest(manifest, kinds))
 
 
 def _find_folder(path_or_name: str) -> Path:
@@ -87,7 +88,7 @@ def _find_folder(path_or_name: str) -> Path:
     if path_or_name in known:
         return known[path_or_name]
     path = Path(path_or_name).expanduser()
-    if path.is_dir():
+    if path_or_name and path.is_dir():
         return path.resolve()
     near = difflib.get_close_matches(path_or_name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "give one of them, or the path of a folder"

@@ -51,3 +51,6 @@ class Runner(Protocol):
 
     def put(self, path: str, data: bytes, deadline: Deadline) -> None:
         """Write a file. Raises as `run` does, and HarnessError when the file cannot be written."""
+
+    def alive(self) -> bool:
+        """Whether the connection is still there, as far as this side knows. Never waits."""

@@ -57,6 +57,10 @@ class SshRunner:
         if result.returncode != 0:
             raise HarnessError(f"cannot write {path} in the guest", evidence=result.output.splitlines())
 
+    def alive(self) -> bool:
+        """See Runner.alive."""
+        return bool(self.transport.is_active())
+
     def _open(self, deadline: Deadline) -> paramiko.Channel:
         channel = self.transport.open_session(timeout=deadline.remaining() + HEARTBEAT_SECONDS)
         channel.set_combine_stderr(True)

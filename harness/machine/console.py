@@ -16,7 +16,7 @@ class Console:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.touch()
+        path.write_bytes(b"")  # an earlier attempt may have left one
         self._stream = path.open("rb")
         self._pending = b""
         self.lines: list[str] = []

@@ -78,6 +78,7 @@ class Machine:
 
     def check(self) -> None:
         """Return if the guest can still be running; raise what ended it otherwise. Never waits."""
+        process.check_cancelled()
         panic = self.console.panic()
         if panic:
             self._settle()
@@ -95,13 +96,19 @@ class Machine:
 
     def wait_ready(self, deadline: Deadline) -> None:
         """Wait until the guest accepts SSH connections, or tell why it never will."""
-        while not any(line.startswith(READY) for line in self.console.lines):
+        while not any(line.endswith(READY) for line in self.console.lines):
             self.check()
             if deadline.expired():
                 raise self._failure(
                     BootError, f"the guest was not ready after {deadline.seconds:.0f} s ({self.accelerator})"
                 )
             time.sleep(POLL_SECONDS)
+
+    def move_logs(self, folder: Path) -> Path:
+        """Give the folder of console.log and qemu.log another name, which is returned; QEMU goes on writing."""
+        self.console.path.parent.rename(folder)
+        self.console.path = folder / self.console.path.name
+        return folder
 
     def personalise(self, deadline: Deadline) -> None:
         """Give the guest what only this machine has: keys, the time, randomness."""

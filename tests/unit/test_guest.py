@@ -88,6 +88,9 @@ class FakeKernel:
     def put(self, path: str, data: bytes, deadline: Deadline) -> None:
         self.calls.append(("put", path))
 
+    def alive(self) -> bool:
+        return True
+
 
 @pytest.fixture
 def console(tmp_path: Path) -> Console:
@@ -159,6 +162,9 @@ def _guest_that_prints(text: str, code: int = 0) -> Guest:
 
         def put(self, path: str, data: bytes, deadline: Deadline) -> None:
             raise AssertionError
+
+        def alive(self) -> bool:
+            return True
 
     return Guest(Printer())
 
