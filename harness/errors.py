@@ -4,8 +4,14 @@
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+
+def as_called(hint: str) -> str:
+    """A hint as the user has to type it: they are written for invoke, which works in a checkout only."""
+    return hint.replace("invoke ", "kmod-harness ") if Path(sys.argv[0]).name == "kmod-harness" else hint
 
 
 class Exit(enum.IntEnum):
@@ -47,7 +53,7 @@ class Failure(Exception):  # noqa: N818 (the common base of errors and of result
         if self.log:
             lines.append(f"full log: {self.log}")
         if self.hint:
-            lines.append(f"next: {self.hint}")
+            lines.append(f"next: {as_called(self.hint)}")
         return "\n".join(lines)
 
 

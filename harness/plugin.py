@@ -169,7 +169,9 @@ class ModuleItem(pytest.Item):
             return build_failure_row(build, time.monotonic() - started)
         with self.workbench.progress.task(f"{self.module.name} on {self.spec}") as task:
             checked = self.workbench.check(self.module, build.kernel, task.update)
-        return result_row(build, checked, time.monotonic() - started)
+            row = result_row(build, checked, time.monotonic() - started)
+            task.conclude(row.outcome)
+        return row
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
         """What pytest and JUnit show: our own words for our own failures."""
@@ -245,7 +247,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     with contextlib.ExitStack() as stack:
         # A worker of pytest-xdist is one of several processes already.
         if not (config.option.collectonly or hasattr(config, "workerinput")):
-            _prepare(session, stack)
+            try:
+                _prepare(session, stack)
+            except UsageError as error:
+                raise pytest.UsageError(str(error)) from error
         result = yield
     return result
 
@@ -259,7 +264,12 @@ def _prepare(session: pytest.Session, stack: contextlib.ExitStack) -> None:
     workbench = workbench_of(session.config)
     stack.callback(workbench.close)
     ready = [item for item in items if _can_have_kernel(item)]
-    workbench.build([(item.module, workbench.kernel(item.spec)) for item in ready])
+    try:
+        workbench.build([(item.module, workbench.kernel(item.spec)) for item in ready])
+    except UsageError:
+        raise
+    except HarnessError:
+        pass  # each test tries again what it needs itself, and says so
     for spec, count in tests.items():
         with contextlib.suppress(Failure):
             workbench.fleet.expect(workbench.kernel(spec), count)

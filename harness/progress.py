@@ -15,6 +15,9 @@ class Task(Protocol):
     ) -> None:
         """Say what is being done now, and how much of the whole (any unit) is done."""
 
+    def conclude(self, outcome: str) -> None:
+        """Say in a word how it ended: what is told instead of "done"."""
+
 
 class Progress(Protocol):
     """Receives what a run is doing. All methods may be called from any thread."""
@@ -30,6 +33,9 @@ class _SilentTask:
     def update(
         self, detail: str | None = None, *, completed: float | None = None, total: float | None = None
     ) -> None:
+        pass
+
+    def conclude(self, outcome: str) -> None:
         pass
 
 

@@ -47,7 +47,7 @@ def resolve_kernel(spec: str, settings: Settings, progress: Progress, *, refresh
             return _resolve_folder(spec, folder, settings, progress)
         if debian.is_debian_spec(spec):
             return debian.resolve_debian(spec, settings, arch, progress, refresh=refresh)
-        if folder.is_dir():
+        if spec and folder.is_dir():
             return _resolve_folder(spec, folder, settings, progress)
         choices = debian.known_choices(settings, arch, progress)
         raise UsageError(

@@ -35,9 +35,9 @@ def open_progress(stream: TextIO) -> Iterator[Progress]:
         yield progress
 
 
-def _end_word(error: BaseException | None) -> str:
+def _end_word(error: BaseException | None, outcome: str) -> str:
     if error is None:
-        return "done"
+        return outcome
     return "interrupted" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "failed"
 
 
@@ -69,10 +69,11 @@ class LiveProgress:
     def task(self, label: str) -> Iterator[Task]:
         """See harness.progress.Progress."""
         number = self._display.add_task(plain(label), total=None, detail="")
+        running = _LiveTask(self._display, number)
         start = time.monotonic()
         error: BaseException | None = None
         try:
-            yield _LiveTask(self._display, number)
+            yield running
         except BaseException as raised:
             error = raised
             raise
@@ -80,17 +81,18 @@ class LiveProgress:
             self._display.remove_task(number)
             seconds = time.monotonic() - start
             if seconds > SHOWN_AFTER or error:
-                self.note(f"{label}: {_end_word(error)} after {seconds_text(seconds)}")
+                self.note(f"{label}: {_end_word(error, running.outcome)} after {seconds_text(seconds)}")
 
     def note(self, text: str) -> None:
         """See harness.progress.Progress."""
         self._display.console.print(Text(plain(text)), soft_wrap=True)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _LiveTask:
     display: bars.Progress
     number: bars.TaskID
+    outcome: str = "done"
 
     def update(
         self, detail: str | None = None, *, completed: float | None = None, total: float | None = None
@@ -98,6 +100,9 @@ class _LiveTask:
         self.display.update(self.number, completed=completed, total=total)
         if detail is not None:
             self.display.update(self.number, detail=plain(detail))
+
+    def conclude(self, outcome: str) -> None:
+        self.outcome = outcome
 
 
 @contextlib.contextmanager
@@ -153,7 +158,7 @@ class PlainProgress:
                 self._running.remove(running)
             seconds = self._clock() - running.start
             if running.told is not None or seconds > SHOWN_AFTER or error:
-                self.note(f"{label}: {_end_word(error)} after {seconds_text(seconds)}")
+                self.note(f"{label}: {_end_word(error, running.outcome)} after {seconds_text(seconds)}")
 
     def note(self, text: str) -> None:
         """See harness.progress.Progress. A stream that is closed or broken does not end the run."""
@@ -184,6 +189,7 @@ class _PlainTask:
     detail: str = ""
     completed: float | None = None
     total: float | None = None
+    outcome: str = "done"
 
     def update(
         self, detail: str | None = None, *, completed: float | None = None, total: float | None = None
@@ -191,6 +197,9 @@ class _PlainTask:
         self.detail = self.detail if detail is None else detail
         self.completed = self.completed if completed is None else completed
         self.total = self.total if total is None else total
+
+    def conclude(self, outcome: str) -> None:
+        self.outcome = outcome
 
     def state(self) -> str:
         percent = f" {100 * (self.completed or 0) / self.total:.0f} %" if self.total else ""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import as_called
 from harness.report.text import seconds_text
 
 
@@ -16,7 +17,7 @@ from harness.report.text import seconds_text
 class ResultRow:
     """How one module did on one kernel."""
 
-    module: str  # name, for people and for the command line
+    module: str  # name, for people
     kernel: str  # as the user named it, e.g. "6.12"
     outcome: str  # a value of harness.verdict.lifecycle.Outcome, or "build-failed", "no-verdict", "skipped"
     seconds: float  # from the first step to the verdict
@@ -24,6 +25,7 @@ class ResultRow:
     evidence: tuple[str, ...] = ()  # the log lines that show it, oldest first
     log: Path | None = None  # the full log
     warnings: tuple[str, ...] = ()  # what should be mended although it passed
+    module_argument: str = ""  # what --module takes; "": the name
     next_command: str | None = None  # what to type next; None: the usual one for this outcome
 
     @property
@@ -62,9 +64,13 @@ def sign_of(outcome: str) -> str:
 
 def next_command(row: ResultRow) -> str:
     """The command that takes the reader further."""
+    return as_called(_next_command(row))
+
+
+def _next_command(row: ResultRow) -> str:
     if row.next_command:
         return row.next_command
-    where = f"--kernel {shlex.quote(row.kernel)} --module {shlex.quote(row.module)}"
+    where = f"--kernel {shlex.quote(row.kernel)} --module {shlex.quote(row.module_argument or row.module)}"
     if row.outcome == "build-failed":
         return f"invoke build {where}"
     if row.outcome == "no-verdict":

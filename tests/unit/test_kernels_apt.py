@@ -68,6 +68,9 @@ def test_status_lines_become_progress() -> None:
         ) -> None:
             seen.append((detail, completed))
 
+        def conclude(self, outcome: str) -> None:
+            raise AssertionError(outcome)
+
     show_status("dlstatus:2:12.8115:Retrieving file 2 of 4", Recorder())
     show_status("Get:1 http://m.invalid/debian sid InRelease", Recorder())
     assert seen == [("Retrieving file 2 of 4", 12.8115)]
