@@ -9,6 +9,7 @@ written into the user's folder.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -68,7 +69,9 @@ def build_all(
             raise UsageError(f"{argument!r} cannot be given to make here; want NAME=value, e.g. W=1")
     with store.explained(settings):
         kernels = list(dict.fromkeys(kernel for _, kernel in pairs))
-        found = run_parallel([partial(resolve_toolchain, kernel, settings, progress) for kernel in kernels])
+        tools = ("sparse",) if any(re.fullmatch(r"C=[12]", argument) for argument in arguments) else ()
+        find = partial(resolve_toolchain, settings=settings, progress=progress, tools=tools)
+        found = run_parallel([partial(find, kernel) for kernel in kernels])
         toolchains = dict(zip(kernels, found, strict=True))
         plan = _plan(pairs)
         results: dict[_Key, Future[Build]] = {key: Future() for key in plan}

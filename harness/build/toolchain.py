@@ -50,9 +50,12 @@ class Toolchain:
         return sandbox_argv(self.root, command, visible=[*self.visible, *visible], writable=writable, cwd=cwd)
 
 
-def resolve_toolchain(kernel: Kernel, settings: Settings, progress: Progress) -> Toolchain:
+def resolve_toolchain(
+    kernel: Kernel, settings: Settings, progress: Progress, tools: Sequence[str] = ()
+) -> Toolchain:
     """The toolchain that builds modules for `kernel`, and static programs for its guest.
 
+    tools: programs that it must have besides, from packages of the same name ("sparse" for C=1).
     Downloaded when the host's own compiler does not fit. HarnessError or UsageError when there is none.
     """
     if not kernel.compiler.startswith("gcc-"):
@@ -61,7 +64,9 @@ def resolve_toolchain(kernel: Kernel, settings: Settings, progress: Progress) ->
             hint="choose another kernel: invoke kernels",
         )
     with store.explained(settings):
-        return _host_toolchain(kernel, settings) or _unpacked_toolchain(kernel, settings, progress)
+        on_host = all(shutil.which(tool) for tool in tools)
+        found = _host_toolchain(kernel, settings) if on_host else None
+        return found or _unpacked_toolchain(kernel, settings, progress, tools)
 
 
 def _visible(kernel: Kernel, settings: Settings) -> tuple[Path, ...]:
@@ -143,7 +148,9 @@ def broken_programs(toolchain: Toolchain, kernel: Kernel) -> list[str]:
     return complaints
 
 
-def _unpacked_toolchain(kernel: Kernel, settings: Settings, progress: Progress) -> Toolchain:
+def _unpacked_toolchain(
+    kernel: Kernel, settings: Settings, progress: Progress, tools: Sequence[str]
+) -> Toolchain:
     release = debian_release_of(kernel, settings) or _release_with(kernel.compiler, settings, progress)
     arch = ARCHES[kernel.arch]
     if arch != host_arch():
@@ -151,7 +158,7 @@ def _unpacked_toolchain(kernel: Kernel, settings: Settings, progress: Progress) 
             f"kernel {kernel.spec} is for {kernel.arch}; there is no cross toolchain yet",
             hint="run this on a host of that architecture",
         )
-    packages = (kernel.compiler, *load_releases().toolchain)
+    packages = (kernel.compiler, *load_releases().toolchain, *tools)
     root = unpack_packages(release, packages, settings, progress, kind="toolchains", finish=complete_root)
     named = f"{arch.triplet}-{kernel.compiler}"
     compiler = named if (root / "usr" / "bin" / named).exists() else kernel.compiler

@@ -33,12 +33,16 @@ modules: $(patsubst %.o,$(M)/%.ko,$(obj-m))
 	@printf '%s\n' $^ > $(M)/modules.order
 	@cat $(KBUILD_EXTRA_SYMBOLS) /dev/null > $(M)/Module.symvers
 	@for name in $(obj-m); do echo "$$name" >> $(M)/Module.symvers; done
-$(M)/%.ko: $(M)/%.c $(extra)
+$(M)/%.ko: $(M)/%.o
+	@cp $< $@
+	@$(after)
+$(M)/%.o: $(M)/%.c
 	@echo "  CC [M]  $@"
 	@$(CC) -Wall $(ccflags-y) -MMD -MF $(M)/.$*.d -include $(CURDIR)/vermagic.h -c $< -o $@
 	@echo 'deps_x := \' > $(M)/.$*.o.cmd
 	@sed -e 's/^[^:]*://' -e 's/\\$$//' $(M)/.$*.d | xargs -n1 printf '  %s \\\n' >> $(M)/.$*.o.cmd
-	@$(after)
+.SECONDARY:
+-include $(wildcard $(M)/.*.d)
 """
 
 needs_tools = pytest.mark.skipif(
@@ -136,7 +140,22 @@ def test_changed_outside_header_reaches_the_object(build: Builder, folder: Path)
 def test_only_what_changed_is_compiled_again(build: Builder, folder: Path) -> None:
     (folder / "two.c").write_text("int two;\n")
     (folder / "Kbuild").write_text((folder / "Kbuild").read_text() + "obj-m += two.o\n")
-    assert [path.name for path in build().objects] == ["mod.ko", "two.ko"]
+    both = build()
+    assert [path.name for path in both.objects] == ["mod.ko", "two.ko"]
+    assert both.log.read_text().count("CC [M]") == 2
+    (folder / "two.c").write_text("int two = 2;\n")
+    again = build()
+    assert [path.name for path in again.objects] == ["mod.ko", "two.ko"]
+    assert again.log.read_text().count("CC [M]") == 1
+
+
+def test_what_is_no_longer_in_obj_m_is_gone(build: Builder, folder: Path) -> None:
+    (folder / "two.c").write_text("int two;\n")
+    before = (folder / "Kbuild").read_text()
+    (folder / "Kbuild").write_text(before + "obj-m += two.o\n")
+    build()
+    (folder / "Kbuild").write_text(before + "# one less\n")
+    assert [path.name for path in build().objects] == ["mod.ko"]
 
 
 def test_arguments_for_make_belong_to_the_content(build: Builder) -> None:
@@ -164,6 +183,15 @@ def test_compile_error_names_the_users_file_then_works_when_mended(build: Builde
         assert "nope" in failed.log.read_text()
     (folder / "mod.c").write_text(good)
     assert build().state == "built"
+
+
+def test_file_that_has_gone_since_a_failed_build_is_gone(build: Builder, folder: Path) -> None:
+    (folder / "gone.h").write_text("")
+    (folder / "mod.c").write_text('#include "gone.h"\nint x = nope;\n')
+    assert build().state == "failed"
+    (folder / "gone.h").unlink()
+    (folder / "mod.c").write_text('#include "gone.h"\nint x;\n')
+    assert "gone.h: No such file or directory" in build().problems[0]
 
 
 def test_warnings_are_told_again_when_unchanged_and_when_another_file_changes(
@@ -235,7 +263,7 @@ def depending(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (top / "Kbuild").write_text("obj-m := top.o\n")
     (top / "top.c").write_text("int top;\n")
     toolchain = Toolchain(HOST_ROOT, "gcc", "test", ())
-    monkeypatch.setattr(kbuild, "resolve_toolchain", lambda *_: toolchain)
+    monkeypatch.setattr(kbuild, "resolve_toolchain", lambda *_, **__: toolchain)
     return top
 
 
@@ -266,6 +294,27 @@ def test_circle_of_dependencies(depending: Path, folder: Path, target: Kernel, t
     top = Module("top", depending, Expectation(depends=("mod",)))
     with pytest.raises(UsageError, match="circle: top -> mod -> top"):
         build_all([(top, target)], Settings(cache=tmp_path / "cache"), Silent())
+
+
+@pytest.mark.parametrize(("argument", "tools"), [("C=1", ("sparse",)), ("C=0", ()), ("W=1", ())])
+def test_checking_with_sparse_needs_sparse(
+    target: Kernel,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argument: str,
+    tools: tuple[str, ...],
+) -> None:
+    asked = []
+
+    def resolve(kernel: Kernel, tools: tuple[str, ...], **_: object) -> Toolchain:
+        asked.append((kernel, tools))
+        return Toolchain(HOST_ROOT, "gcc", "test", ())
+
+    monkeypatch.setattr(kbuild, "resolve_toolchain", resolve)
+    module = Module("mod", folder, Expectation())
+    build_all([(module, target)], Settings(cache=tmp_path / "cache"), Silent(), [argument])
+    assert asked == [(target, tools)]
 
 
 @pytest.mark.parametrize("argument", ["M=/x", "-k", "clean"])

@@ -60,6 +60,19 @@ def test_read_only_sources_can_be_brought_again(tmp_path: Path) -> None:
     assert (copy / "a.c").read_text() == "1"
 
 
+def test_file_in_place_of_a_link_does_not_write_through_it(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+    (source / "a.c").write_text("a")
+    (source / "b.c").symlink_to("a.c")
+    before = scan(source)
+    mirror(source, copy, before, {})
+    (source / "b.c").unlink()
+    (source / "b.c").write_text("b")
+    mirror(source, copy, scan(source), before)
+    assert ((copy / "a.c").read_text(), (copy / "b.c").read_text()) == ("a", "b")
+
+
 CMD = """savedcmd_a.o := gcc -c -o a.o a.c
 
 source_a.o := /m/a.c

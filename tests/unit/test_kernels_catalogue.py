@@ -89,6 +89,13 @@ def test_kbuild_in_the_version_of_the_headers_though_older_ones_are_listed() -> 
     assert kernel.compiler == "gcc-10"
 
 
+def test_kbuild_of_the_same_version_not_of_the_newest() -> None:
+    text = (GOLDEN / "show-bullseye.txt").read_text()
+    newer = "\nPackage: linux-kbuild-5.10\nVersion: 5.10.999-1\n"
+    (kernel,) = find_kernels(parse_stanzas(text + newer), {}, "bullseye", AMD64)
+    assert Package("linux-kbuild-5.10", "5.10.262-1") in kernel.packages
+
+
 def test_only_what_modules_are_built_with_is_needed_of_the_dependencies() -> None:
     depends = "gcc-14-for-host, linux-base (>= 4.12~), linux-base-7.3 (= 1), linux-kbuild-7.3, linux-image-7.3"
     stanza = {"Package": "linux-headers-7.3", "Depends": depends}
