@@ -15,18 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from harness import process
 from harness.build.program import build_program
 from harness.build.toolchain import resolve_toolchain
 from harness.deadline import Deadline
 from harness.errors import Failure, HarnessError, UsageError
 from harness.guest.guest import Guest
+from harness.guest.own import OwnRunner
 from harness.guest.ssh import SshRunner, connect
 from harness.kernels.kernel import Kernel
 from harness.kernels.packages import unpack_guest_packages
 from harness.machine import accelerator as accelerators
 from harness.machine.accelerator import Accelerator
 from harness.machine.initramfs import base_initramfs
-from harness.machine.machine import BOOT_SECONDS, BootError, GuestPausedError, Machine, boot
+from harness.machine.machine import (
+    BOOT_SECONDS,
+    BootError,
+    GuestPausedError,
+    Machine,
+    QemuDiedError,
+    boot,
+)
 from harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line
 from harness.machine.spec import MachineSpec, load_machine_spec
 from harness.machine.template import CloneError, Recipe, clone, ensure, forget
@@ -86,7 +95,7 @@ class Fleet:
         self._accelerator: Accelerator | None = None
         self._kvm_failed = False
         self._shared: dict[Hashable, tuple[Pair, ExitStack]] = {}
-        self._pool: Pool[Kernel, Pair] = Pool(self._fresh, _alive, options.spares)
+        self._pool: Pool[Kernel, Pair] = Pool(self._spare_machine, _alive, options.spares)
         self._logs = settings.cache / "logs" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
         self._numbers = itertools.count(1)
         self._kept: set[Path] = set()
@@ -188,10 +197,17 @@ class Fleet:
             accelerator = self.accelerator().name
             try:
                 pair = stack.enter_context(self._start(kernel))
-            except (BootError, GuestPausedError) as error:
+            except (BootError, GuestPausedError, QemuDiedError) as error:
                 if accelerator != "kvm" or not self.give_up_kvm(error):
                     raise
                 pair = stack.enter_context(self._start(kernel))
+            yield pair
+
+    @contextlib.contextmanager
+    def _spare_machine(self, kernel: Kernel) -> Iterator[Pair]:
+        """A machine for the pool, in which a first command has run: QEMU has translated what the next needs."""
+        with self._fresh(kernel) as pair:
+            pair[1].taint()
             yield pair
 
     @contextlib.contextmanager
@@ -206,7 +222,7 @@ class Fleet:
                 seconds = KVM_BOOT_SECONDS if recipe.accelerator == "kvm" else BOOT_SECONDS
                 cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds)
                 machine = stack.enter_context(cold)
-            yield machine, Guest(stack.enter_context(connect_to(machine)))
+            yield machine, Guest(OwnRunner(stack.enter_context(connect_to(machine)), machine.agent))
 
     def _clone(self, kernel: Kernel, recipe: Recipe, folder: Path, stack: ExitStack) -> Machine | None:
         """A clone, entered into `stack`; None where there is to be none. A failing template is remade once."""
@@ -216,7 +232,10 @@ class Fleet:
             try:
                 template = ensure(recipe, self._settings, self._progress, warm_up)
                 return stack.enter_context(clone(template, folder))
-            except CloneError as error:
+            except (CloneError, QemuDiedError) as error:
+                process.check_cancelled()
+                if isinstance(error, QemuDiedError) and recipe.accelerator == "kvm":
+                    raise  # no matter of the template: KVM itself may be unusable
                 self._progress.note(f"{error.message}; {what_next}")
                 forget(recipe, self._settings)
         self._cold.add(kernel)

@@ -198,7 +198,7 @@ def shell(_context: Context, module: list[str], kernel: str = DEFAULT_KERNEL, ac
                     order = [*(subject.path for subject in needed), guest.upload(ko)]
                     workbench.progress.note("at hand: insmod " + "; insmod ".join(order))
             workbench.progress.note(f"{target.release}; the machine ends with this shell (exit or Ctrl-D)")
-            interact(guest.runner.transport, machine)
+            interact(guest.runner.ssh.transport, machine)
     return Exit.OK
 
 

@@ -120,9 +120,9 @@ class Guest:
         """What lsmod shows, keyed by name."""
         return parse_modules(self.read("/proc/modules"))
 
-    def log(self, since: int = 0) -> tuple[KernelRecord, ...]:
+    def log(self, since: int = 0, *, seconds: float | None = None) -> tuple[KernelRecord, ...]:
         """Records of the kernel log whose sequence number is `since` or more."""
-        return parse_kmsg(self.run("kmodctl", "kmsg", str(since)).output)
+        return parse_kmsg(self.run("kmodctl", "kmsg", str(since), seconds=seconds).output)
 
     def log_mark(self) -> int:
         """The sequence number that the next record will have; for `log`."""

@@ -21,6 +21,10 @@ ENDINGS: dict[type[GuestFailure], Ending] = {
 }
 
 
+LAST_WORDS_SECONDS = 4.0  # for what a machine in which something hangs may still tell
+CONSOLE_LINES = 200  # a panic with the oops that led to it, or the stacks of some blocked tasks
+
+
 @dataclass(frozen=True)
 class Subject:
     """A module that lies in the guest, ready to be loaded."""
@@ -64,7 +68,7 @@ def observe(
 def _ask_for_blocked_tasks(guest: Guest) -> None:
     """Make the kernel print the stacks of blocked tasks to the console (SysRq w)."""
     with contextlib.suppress(Failure):
-        guest.run("sh", "-c", "echo w > /proc/sysrq-trigger", seconds=2)
+        guest.run("sh", "-c", "echo w > /proc/sysrq-trigger", seconds=LAST_WORDS_SECONDS)
 
 
 class _Observer:
@@ -115,7 +119,7 @@ class _Observer:
                 self._see(listed_after=name in self._guest.modules())
         except GuestHang:
             with contextlib.suppress(GuestFailure):
-                self._see(records=self._guest.log(mark))
+                self._see(records=self._guest.log(mark, seconds=LAST_WORDS_SECONDS))
             raise
         self._see(records=self._guest.log(mark))
 
@@ -127,6 +131,6 @@ class _Observer:
             taint_after=self.taint_after,
             ending=self.ending,
             detail=self.detail,
-            console_tail=console.tail(),
+            console_tail=console.tail(CONSOLE_LINES),
             console_log=console.path,
         )

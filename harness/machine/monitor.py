@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -13,6 +14,9 @@ from qemu.qmp.protocol import StateError
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError
+
+# What a dying QEMU does to the connection is told by our own exceptions, not by the library's log as well.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 

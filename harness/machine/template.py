@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness import store
+from harness import process, store
 from harness.deadline import Deadline
-from harness.errors import Failure, HarnessError
+from harness.errors import GuestFailure, HarnessError
 from harness.machine.machine import AUTHORIZED_KEYS, HOST_KEY, Machine, boot, start_qemu
 from harness.machine.qemu import BootFiles, Memory
 from harness.machine.spec import MachineSpec
@@ -30,7 +30,7 @@ from harness.settings import Settings
 
 FORMAT = "1"  # of the folder and of what is done to the guest before it is saved
 SAVE_SECONDS = 60.0
-CLONE_SECONDS = 15.0
+CLONE_SECONDS = 30.0
 QUIET_SECONDS = 0.1  # after the last command, until the guest has nothing left to do
 FOLDER = "templates"
 LIMIT_BYTES = 2 << 30  # of all templates together; the least recently used go
@@ -137,14 +137,10 @@ def _make(recipe: Recipe, folder: Path, progress: Progress, warm_up: Callable[[M
     folder.parent.mkdir(parents=True, exist_ok=True)
     with progress.task("machine template"), store.publishing(folder) as part:
         memory = Memory(part / "memory", shared=True)
-        with boot(recipe.spec, recipe.accelerator, recipe.files, part, memory=memory) as machine:
+        cold = boot(recipe.spec, recipe.accelerator, recipe.files, part, memory=memory)
+        with cold as machine, _as_clone_error("no template"):
             warm_up(machine)
-            deadline = Deadline(SAVE_SECONDS, "saving the machine")
-            for secret in (HOST_KEY, AUTHORIZED_KEYS):
-                machine.agent.write(secret, b"", 0o600, deadline)
-            boot_id = machine.agent.boot_id(deadline)
-            time.sleep(QUIET_SECONDS)
-            _save(machine, part / "state", deadline)
+            boot_id = _save(machine, part / "state")
         template = Template(recipe, part, boot_id)
         _self_test(template)
         for log in ("console.log", "qemu.log"):
@@ -159,7 +155,13 @@ def _ignore_shared_memory(machine: Machine, deadline: Deadline) -> None:
     machine.monitor.execute("migrate-set-capabilities", deadline, capabilities=[capability])
 
 
-def _save(machine: Machine, path: Path, deadline: Deadline) -> None:
+def _save(machine: Machine, path: Path) -> str:
+    """Stop the machine and write its state; returns its boot id."""
+    deadline = Deadline(SAVE_SECONDS, "saving the machine")
+    for secret in (HOST_KEY, AUTHORIZED_KEYS):
+        machine.agent.write(secret, b"", 0o600, deadline)
+    boot_id = machine.agent.boot_id(deadline)
+    time.sleep(QUIET_SECONDS)
     machine.monitor.execute("stop", deadline)
     _ignore_shared_memory(machine, deadline)
     machine.monitor.execute("migrate", deadline, uri=f"exec:cat > {shlex.quote(str(path))}")
@@ -168,6 +170,17 @@ def _save(machine: Machine, path: Path, deadline: Deadline) -> None:
             raise CloneError(f"QEMU cannot save the machine: {status}", log=machine.console.path)
         deadline.check()
         time.sleep(0.002)
+    return boot_id
+
+
+@contextlib.contextmanager
+def _as_clone_error(what: str) -> Iterator[None]:
+    """Whatever goes wrong with a template or clone has one way out: another template, or a cold boot."""
+    try:
+        yield
+    except (GuestFailure, HarnessError) as error:
+        process.check_cancelled()
+        raise CloneError(f"{what}: {error.message}", evidence=error.evidence, log=error.log) from error
 
 
 def _self_test(template: Template) -> None:
@@ -185,13 +198,10 @@ def clone(template: Template, folder: Path, *, seconds: float = CLONE_SECONDS) -
     memory = Memory(template.memory, shared=False)
     recipe = template.recipe
     with contextlib.ExitStack() as stack:
-        try:
-            machine = stack.enter_context(
-                start_qemu(recipe.spec, recipe.accelerator, None, folder, deadline, memory)
-            )
+        with _as_clone_error("no clone"):
+            qemu = start_qemu(recipe.spec, recipe.accelerator, None, folder, deadline, memory)
+            machine = stack.enter_context(qemu)
             _restore(machine, template, deadline)
-        except Failure as error:
-            raise CloneError(f"no clone: {error.message}", evidence=error.evidence, log=error.log) from error
         yield machine
 
 
