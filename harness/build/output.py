@@ -14,7 +14,8 @@ _PLACE = re.compile(r"^(?:In file included from |\s+from )?(?P<file>[^\s:/][^\s:
 _ERROR = re.compile(r"^\S+?:(?:\d+:)?(?:\d+:)? (?:fatal )?error:|^\S*ld(?:\.\w+)?: |undefined reference to")
 _BEFORE = re.compile(r"^(?:In file included from |\s+from )|: In function |: At top level:|: in expansion of ")
 _CONTEXT = re.compile(r"^\s+(?:\d+ )?\s*\||: note: |^\s+(?:inlined )?from ")
-_WARNING = re.compile(r"^\S+?:\d+:(?:\d+:)? warning: ")
+# The second: Debian's headers of some versions lack what kbuild tries sparse with.
+_WARNING = re.compile(r"^\S+?:\d+:(?:\d+:)? warning: |^\S+?:\d+: C=\d specified, but ")
 # modpost's own; the first form since v5.14, the others before and from kbuild itself.
 _MODPOST = re.compile(r"^(?:WARNING|ERROR)(?:: modpost)?: |^\s*(?:see|Use) .*Module\.symvers")
 _NOISE = re.compile(

@@ -77,6 +77,12 @@ def test_another_patch_level_of_the_compiler_is_no_warning() -> None:
     assert find_problems(lines, failed=False) == []
 
 
+def test_a_check_that_did_not_take_place_is_told() -> None:
+    line = "/k/Makefile:1311: C=1 specified, but sparse is not available or not up to date"
+    assert find_warnings([line]) == [line]
+    assert find_problems([line], failed=False) == []
+
+
 def test_files_are_named_as_the_user_knows_them() -> None:
     lines = [
         "main.c:6:20: error: x",
