@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.build.kbuild import Build, build_all
 from harness.build.module import Module, load_module
+from harness.errors import UsageError
 from harness.fleet import Fleet, MachineOptions
 from harness.guest.guest import Guest
 from harness.guest.lifecycle import Subject, observe
@@ -75,12 +76,15 @@ class Workbench:
                 self._builds[build.module.path, build.kernel.spec] = build
         return [self._builds[module.path, kernel.spec] for module, kernel in pairs]
 
-    def needed_modules(self, module: Module) -> list[Module]:
+    def needed_modules(self, module: Module, above: tuple[Path, ...] = ()) -> list[Module]:
         """The modules that module.yaml wants loaded first, theirs before them, each once."""
+        if module.path in above:
+            circle = " -> ".join(path.name for path in (*above, module.path))
+            raise UsageError(f"modules depend on each other in a circle: {circle} (depends in module.yaml)")
         result: dict[Path, Module] = {}
         for name in module.expectation.depends:
             needed = resolve_module(str(module.path.parent / name))
-            for one in (*self.needed_modules(needed), needed):
+            for one in (*self.needed_modules(needed, (*above, module.path)), needed):
                 result.setdefault(one.path, one)
         return list(result.values())
 

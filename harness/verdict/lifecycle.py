@@ -132,7 +132,7 @@ def _ending(observation: Observation) -> Iterator[Finding]:
         return
     during = f" during: {observation.detail}" if observation.detail else ""
     text = {
-        Ending.PANIC: "the kernel panicked",
+        Ending.PANIC: "the machine ended",
         Ending.HANG: "a step did not return within its deadline",
         Ending.LOST: "the connection to the guest was lost",
     }[observation.ending]
@@ -195,4 +195,12 @@ def _evidence(observation: Observation, findings: list[Finding], unexpected: lis
     shown = next((finding.round for finding in findings if finding.round and finding.round.records), None)
     if shown and observation.ending is Ending.COMPLETE:
         return tuple(record.text for record in shown.records[-EVIDENCE_LINES:])
-    return observation.console_tail[-EVIDENCE_LINES:]
+    return _last_words(observation.console_tail)
+
+
+def _last_words(console: tuple[str, ...]) -> tuple[str, ...]:
+    """The stacks of blocked tasks when the kernel was asked for them, else the last lines."""
+    for number, line in reversed(list(enumerate(console))):
+        if "sysrq: Show Blocked State" in line:
+            return console[number : number + EVIDENCE_LINES]
+    return console[-EVIDENCE_LINES:]
