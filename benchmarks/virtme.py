@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Side by side with virtme-ng on the same kernel, each job a process of its own on either side.
+
+virtme-ng is no part of this project: it is measured when `vng` is on the PATH. The kernel is Debian's generic
+one (see generic.py). Without virtiofsd on the host, as on Debian 12, virtme-ng takes its root over 9p.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from benchmarks import commands
+from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, SkippedError
+from benchmarks.commands import TESTS, run_command
+from benchmarks.generic import fetch_generic
+from harness.kernels.kernel import Kernel
+from harness.kernels.packages import unpack_guest_packages
+from harness.machine.accelerator import choose
+
+INSTALL = (
+    "install it outside this checkout: python3 -m venv DIR && DIR/bin/pip install virtme-ng; PATH=DIR/bin:$PATH"
+)
+LOADED = "loaded and unloaded"
+ENOUGH_RUNS = 5  # of a boot that takes so long
+
+Opener = Callable[[Context], AbstractContextManager[Once]]
+
+
+def on_generic(context: Context) -> Context:
+    """The same with Debian's generic kernel. SkippedError when there is nothing to compare with."""
+    if shutil.which("vng") is None:
+        raise SkippedError(f"no vng on the PATH; {INSTALL}")
+    return replace(context, kernel=str(fetch_generic(context.settings, context.progress)))
+
+
+def vng_argv(context: Context, kernel: Kernel, command: str) -> list[str]:
+    """virtme-ng's command line for one command as root."""
+    userland = unpack_guest_packages(context.settings, context.progress)
+    accelerator = choose("auto", context.settings.cache)
+    return [
+        *("vng", "--run", str(kernel.image)),
+        *(() if accelerator.name == "kvm" else ("--disable-kvm",)),
+        *("--busybox", str(userland / "usr" / "bin" / "busybox")),
+        *("--user", "root", "--exec", command),
+    ]
+
+
+def _vng(command: Callable[[Context], str], expect: Callable[[Kernel], str], times: int = 1) -> Opener:
+    @contextlib.contextmanager
+    def opened(context: Context) -> Iterator[Once]:
+        context = on_generic(context)
+        kernel = context.resolved()
+        argv = vng_argv(context, kernel, command(context))
+
+        def once() -> Reading:
+            readings = [run_command(argv, context.scratch, expect=expect(kernel)) for _ in range(times)]
+            return Reading(sum(one.value for one in readings), max(one.peak for one in readings))
+
+        yield once
+
+    return opened
+
+
+def _ours(*words: str, command: tuple[str, ...] = ()) -> Opener:
+    @contextlib.contextmanager
+    def opened(context: Context) -> Iterator[Once]:
+        context = on_generic(context)
+        argv = [sys.executable, "-m", "benchmarks.once", *words, context.kernel, *command]
+        expect = context.resolved().release if command else "ok ok"
+        yield lambda: run_command(argv, context.scratch, expect=expect)
+
+    return opened
+
+
+@contextlib.contextmanager
+def _ten_tests(context: Context) -> Iterator[Once]:
+    with commands.ten_tests(on_generic(context)) as once:
+        yield once
+
+
+def _load_command(context: Context) -> str:
+    return f"insmod {context.module()} && rmmod {MODULE} && echo {LOADED}"
+
+
+UNAME = ("uname", "-r")
+_vng_uname = _vng(lambda _: " ".join(UNAME), lambda kernel: kernel.release)
+_vng_load = _vng(_load_command, lambda _: LOADED)
+_vng_ten = _vng(_load_command, lambda _: LOADED, TESTS)
+
+BENCHMARKS = (
+    Benchmark("vng-uname", "virtme-ng: to `uname -r`", None, ENOUGH_RUNS, _vng_uname),
+    Benchmark(
+        "uname-cold", "here, cold boot: to `uname -r`", None, ENOUGH_RUNS, _ours("--cold", command=UNAME)
+    ),
+    Benchmark("uname-clone", "here, clone: to `uname -r`", None, ENOUGH_RUNS, _ours(command=UNAME)),
+    Benchmark("vng-load", "virtme-ng: load and unload", None, ENOUGH_RUNS, _vng_load),
+    Benchmark(
+        "load-cold", "here, cold boot: load and unload", None, ENOUGH_RUNS, _ours("--cold", "--module", MODULE)
+    ),
+    Benchmark("load-clone", "here, clone: load and unload", None, ENOUGH_RUNS, _ours("--module", MODULE)),
+    Benchmark("vng-ten", "virtme-ng: ten load/unload, ten boots", None, 1, _vng_ten, warm=False),
+    Benchmark("ten-generic", "here: pytest, ten tests, ten machines", None, 3, _ten_tests),
+)
