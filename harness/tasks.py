@@ -27,6 +27,7 @@ KERNEL_HELP = f"{ONE_KERNEL_HELP}; can be repeated"
 SOME_MODULES_HELP = "a name under kmod/ or the path of a folder with a kbuild Makefile; can be repeated"
 MODULE_HELP = f"{SOME_MODULES_HELP} (default: all of kmod/)"
 ACCEL_HELP = "auto, kvm or tcg (default auto)"
+MACHINE_HELP = "q35 or microvm, a file of vm/ (default q35)"
 MAKE_HELP = "more for kbuild's make, e.g. W=1; can be repeated"
 CACHED_RESULTS = ("builds", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
 
@@ -57,16 +58,19 @@ def _workbench(
     reloads: int = 0,
     isolation: str = "test",
     cold: bool = False,
+    machine: str = "q35",
 ) -> Iterator[Any]:
     """A workbench that shows its progress on standard error."""
     from harness.fleet import MachineOptions, parse_isolation
     from harness.machine.accelerator import parse_request
+    from harness.machine.spec import load_machine_spec
     from harness.report.progress import open_progress
     from harness.workbench import Options, Workbench
 
     if reloads < 0:
         raise UsageError(f"--reloads {reloads}: want 1 or more")
-    machines = MachineOptions(parse_request(accel), isolation=parse_isolation(isolation), clone=not cold)
+    load_machine_spec(machine)  # a wrong name is found before anything is done
+    machines = MachineOptions(parse_request(accel), machine, parse_isolation(isolation), clone=not cold)
     options = Options(machines, make_arguments=tuple(make_arg or ()), reloads=reloads or None)
     with (
         open_progress(sys.stderr) as progress,
@@ -117,6 +121,7 @@ def build(_context: Context, kernel: list[str], module: list[str], make_arg: lis
         "reloads": "how often to load and unload each module, instead of what its module.yaml says",
         "isolation": "who gets a machine of its own: test, module or kernel (default test)",
         "jobs": "machines at a time (default: as cores and memory allow)",
+        "machine": MACHINE_HELP,
         "cold": "boot every machine instead of cloning a template",
         "keyword": "only modules and kernels whose name matches, as pytest's -k",
         "exitfirst": "stop at the first failure",
@@ -135,6 +140,7 @@ def vm_test(
     isolation: str = "test",
     jobs: int = 0,
     cold: bool = False,
+    machine: str = "q35",
     keyword: str = "",
     exitfirst: bool = False,
     junit: str = "",
@@ -152,7 +158,7 @@ def vm_test(
         markdown=Path(markdown) if markdown else None,
         jobs=jobs,
     )
-    with _workbench(accel, make_arg, reloads, isolation, cold) as workbench:
+    with _workbench(accel, make_arg, reloads, isolation, cold, machine) as workbench:
         return vmtest.run(selection, workbench)
 
 
@@ -176,29 +182,35 @@ def kernels(_context: Context, refresh: bool = False) -> Exit:
 @task(
     klass=HarnessTask,
     iterable=["module"],
-    help={"kernel": ONE_KERNEL_HELP, "module": SOME_MODULES_HELP, "accel": ACCEL_HELP},
+    help={"kernel": ONE_KERNEL_HELP, "module": SOME_MODULES_HELP, "accel": ACCEL_HELP, "machine": MACHINE_HELP},
 )
 @command
-def shell(_context: Context, module: list[str], kernel: str = DEFAULT_KERNEL, accel: str = "auto") -> Exit:
+def shell(
+    _context: Context,
+    module: list[str],
+    kernel: str = DEFAULT_KERNEL,
+    accel: str = "auto",
+    machine: str = "q35",
+) -> Exit:
     """Boot a kernel and give a prompt in it, with the named modules at hand in /tmp."""
     from harness.report.builds import print_builds
     from harness.shell import interact
     from harness.workbench import resolve_module
 
-    with _workbench(accel) as workbench:
+    with _workbench(accel, machine=machine) as workbench:
         target = workbench.kernel(kernel)
         builds = workbench.build([(resolve_module(name), target) for name in module])
         if any(one.state == "failed" for one in builds):
             print_builds(builds, sys.stdout)
             return Exit.CHECK_FAILED
-        with workbench.fleet.machine(target, "shell") as (machine, guest):
+        with workbench.fleet.machine(target, "shell") as (running, guest):
             for one in builds:
                 for ko in one.objects:
                     needed = workbench.upload_needed(guest, one, ko)
                     order = [*(subject.path for subject in needed), guest.upload(ko)]
                     workbench.progress.note("at hand: insmod " + "; insmod ".join(order))
             workbench.progress.note(f"{target.release}; the machine ends with this shell (exit or Ctrl-D)")
-            interact(guest.runner.ssh.transport, machine)
+            interact(guest.runner.ssh.transport, running)
     return Exit.OK
 
 
