@@ -31,6 +31,8 @@ def interact(transport: paramiko.Transport, watch: Watch) -> int:
     with contextlib.closing(channel), _raw_terminal(channel) as interactive:
         channel.invoke_shell() if interactive else channel.exec_command("sh")
         _relay(channel, watch)
+        if not transport.is_active():
+            watch.diagnose()
         return channel.recv_exit_status()
 
 
