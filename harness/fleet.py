@@ -71,6 +71,11 @@ def default_jobs() -> int:
     return max(1, min(cores(), pages // (MACHINE_MEMORY << 20)))
 
 
+def default_spares() -> int:
+    """How many machines are kept ready beside the one at work: what another core and free memory can carry."""
+    return min(2, cores() - 1, default_jobs() - 1)
+
+
 @dataclass(frozen=True)
 class MachineOptions:
     """What the user chose for the machines of a run."""

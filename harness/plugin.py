@@ -21,7 +21,7 @@ import pytest
 from harness.build.kbuild import Build
 from harness.build.module import Module, kernel_matches, known_modules
 from harness.errors import Exit, Failure, HarnessError, UsageError
-from harness.fleet import MachineOptions, default_jobs, parse_isolation
+from harness.fleet import MachineOptions, default_jobs, default_spares, parse_isolation
 from harness.guest.guest import Guest
 from harness.kernels.kernel import Kernel
 from harness.machine.accelerator import parse_request
@@ -84,6 +84,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[ROWS] = []
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the machines that are still there."""
+    if WORKBENCH in config.stash:
+        config.stash[WORKBENCH].close()
+
+
 def workbench_of(config: pytest.Config) -> Workbench:
     """The run's workbench, made when it is first needed."""
     if WORKBENCH not in config.stash:
@@ -93,7 +99,7 @@ def workbench_of(config: pytest.Config) -> Workbench:
                 machine=config.getoption("--machine"),
                 isolation=parse_isolation(config.getoption("--isolation")),
                 clone=not config.getoption("--cold"),
-                spares=1,
+                spares=default_spares(),
             ),
             make_arguments=tuple(config.getoption("--make-arg")),
             reloads=config.getoption("--reloads"),
@@ -262,7 +268,6 @@ def _prepare(session: pytest.Session, stack: contextlib.ExitStack) -> None:
     if not items and not tests:
         return
     workbench = workbench_of(session.config)
-    stack.callback(workbench.close)
     ready = [item for item in items if _can_have_kernel(item)]
     try:
         workbench.build([(item.module, workbench.kernel(item.spec)) for item in ready])

@@ -21,7 +21,7 @@ from harness.fleet import Fleet, MachineOptions, connect_to, warm_up
 from harness.guest.guest import Guest
 from harness.kernels.kernel import Kernel
 from harness.machine import template
-from harness.machine.machine import Machine, QemuDiedError
+from harness.machine.machine import GuestPanic, Machine, QemuDiedError
 from harness.machine.template import CloneError, Recipe, clone, ensure
 from harness.settings import Settings
 from harness.workbench import Workbench
@@ -199,6 +199,25 @@ def test_qemu_killed_in_use(fleet: Fleet, kernel: Kernel) -> None:
     with pytest.raises(QemuDiedError, match="SIGKILL"), fleet.machine(kernel, "killed") as (machine, guest):
         threading.Timer(0.3, kill, [machine]).start()
         guest.run("sleep", "20")
+
+
+@pytest.mark.one_kernel
+def test_a_guest_that_panics_right_after_its_restore(
+    fleet: Fleet, kernel: Kernel, settings: Settings, tmp_path: Path
+) -> None:
+    def prepare(machine: Machine) -> None:
+        with connect_to(machine) as runner:
+            script = "(sleep 3; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 < /dev/null &"
+            Guest(runner).run("sh", "-c", script)
+
+    saved = ensure(recipe_of(fleet, kernel), settings, Notes(), prepare)
+    with pytest.raises(GuestPanic, match="Kernel panic"), clone(saved, tmp_path) as machine:
+        machine.check()
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            machine.check()
+            time.sleep(0.01)
+    assert not Path(f"/proc/{machine.pid}").exists()
 
 
 @pytest.mark.one_kernel
