@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,22 @@ def test_host_without_image_names_the_package(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no image") as caught:
         resolve_host(X86, root=tmp_path)
     assert "linux-image-" in (caught.value.hint or "")
+
+
+def test_host_with_everything_installed(tmp_path: Path) -> None:
+    release = platform.release()
+    headers = build_tree(tmp_path / "usr/src/headers")
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot" / f"vmlinuz-{release}").write_text("image")
+    modules = tmp_path / "lib/modules" / release
+    modules.mkdir(parents=True)
+    with pytest.raises(UsageError, match="no headers") as caught:
+        resolve_host(X86, root=tmp_path)
+    assert caught.value.hint == f"install the package linux-headers-{release}"
+    (modules / "build").symlink_to(headers)
+    kernel = resolve_host(X86, root=tmp_path)
+    assert (kernel.spec, kernel.release, kernel.compiler) == ("host", release, "gcc-14")
+    assert (kernel.build_tree, kernel.modules) == (headers, modules)
 
 
 def test_debian_makefile_is_relocated() -> None:
