@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -58,15 +59,18 @@ class AptRoot:
     settings: Settings
 
     def _run(
-        self, *argv: str, seconds: float, cwd: Path | None = None, check: bool = False
+        self,
+        *argv: str,
+        seconds: float,
+        what: str = "",
+        cwd: Path | None = None,
+        on_line: Callable[[str], None] | None = None,
     ) -> process.Completed:
-        return process.run(
-            argv,
-            deadline=Deadline(seconds, f"{argv[0]} for {self.release.name}"),
-            cwd=cwd,
-            env=self._environment(),
-            check=check,
-        )
+        deadline = Deadline(seconds, what or f"{argv[0]} for {self.release.name}")
+        # What apt's methods put there stays when they are killed.
+        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self.folder) as scratch:
+            env = self._environment() | {"TMPDIR": scratch}
+            return process.run(argv, deadline=deadline, cwd=cwd, env=env, on_line=on_line, check=False)
 
     def _environment(self) -> dict[str, str]:
         keep = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
@@ -140,13 +144,12 @@ class AptRoot:
         folder.mkdir(exist_ok=True)
         with progress.task(f"download {label}") as task:
             # Not -q: that switches off the status lines' percentages.
-            done = process.run(
-                ("apt-get", "download", "-o", "APT::Status-Fd=1", *map(str, packages)),
-                deadline=Deadline(DOWNLOAD_SECONDS, f"download {label}"),
+            done = self._run(
+                *("apt-get", "download", "-o", "APT::Status-Fd=1", *map(str, packages)),
+                seconds=DOWNLOAD_SECONDS,
+                what=f"download {label}",
                 cwd=folder,
-                env=self._environment(),
                 on_line=lambda line: show_status(line, task),
-                check=False,
             )
         if done.returncode != 0:
             raise _download_error(label, done)

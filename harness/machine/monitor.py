@@ -25,6 +25,10 @@ class MonitorError(HarnessError):
     """QEMU refused a command, or its monitor is gone."""
 
 
+async def _within(awaitable: Awaitable[T], seconds: float) -> T:
+    return await asyncio.wait_for(awaitable, seconds)
+
+
 class Monitor:
     """A QMP session over a connected socket. Has an event loop of its own, so it may change threads."""
 
@@ -33,15 +37,20 @@ class Monitor:
         self._client = QMPClient("harness")
         try:
             self._wait(self._client.connect(connection), deadline)
-        except MonitorError:
+        except BaseException:
             self._loop.close()
             raise
 
     def _wait(self, awaitable: Awaitable[T], deadline: Deadline) -> T:
+        task = self._loop.create_task(_within(awaitable, deadline.remaining()))
         try:
-            return self._loop.run_until_complete(asyncio.wait_for(awaitable, deadline.remaining()))
+            return self._loop.run_until_complete(task)
         except (QMPError, StateError, EOFError, OSError, TimeoutError) as error:
             raise MonitorError(f"QEMU's monitor: {error or type(error).__name__}") from error
+        finally:
+            if not task.done():  # interrupted: a task that is forgotten complains at the end of the program
+                task.cancel()
+                self._loop.run_until_complete(asyncio.wait([task]))
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Carry out a QMP command and return its answer. Keys take "_" for "-"."""
