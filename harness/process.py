@@ -27,6 +27,8 @@ from harness.errors import DeadlineError, HarnessError
 
 log = logging.getLogger(__name__)
 
+Process = subprocess.Popen[bytes]
+
 # setpriv (util-linux) asks the kernel to send SIGKILL when the parent thread ends; the same from Python
 # (preexec_fn) is not safe once threads are running.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
@@ -81,7 +83,7 @@ class Scope:
     def __init__(self) -> None:
         self._outer = _scope.get()
         self._lock = threading.Lock()
-        self._live: set[subprocess.Popen[bytes]] = set()
+        self._live: set[Process] = set()
         self._closed = False
 
     def __enter__(self) -> Scope:
@@ -105,7 +107,7 @@ class Scope:
         return self._closed or (self._outer is not None and self._outer.closed)
 
     @contextlib.contextmanager
-    def holding(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    def holding(self, process: Process) -> Iterator[None]:
         """Count the process as under way, here and in the scopes around."""
         with self._lock:
             self._live.add(process)
@@ -138,7 +140,7 @@ def start(
     stdout: int | IO[bytes] = subprocess.PIPE,
     stderr: int | IO[bytes] = subprocess.STDOUT,
     pass_fds: Sequence[int] = (),
-) -> subprocess.Popen[bytes]:
+) -> Process:
     """Start a process that dies with the calling thread. The caller ends it with `end`."""
     if shutil.which(argv[0]) is None:
         raise MissingToolError(f"{argv[0]} is not installed", hint="invoke doctor")
@@ -155,19 +157,27 @@ def start(
     )
 
 
-def end(process: subprocess.Popen[bytes], grace: float = 0.0) -> None:
+def wait(process: Process, seconds: float) -> bool:
+    """Wait for a process to end; False when it has not after so many seconds."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def end(process: Process, grace: float = 0.0) -> None:
     """End a process and all of its session: SIGTERM, then after `grace` seconds SIGKILL; reap it."""
     if process.poll() is None and grace > 0:
         process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(grace)
+        wait(process, grace)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @contextlib.contextmanager
-def _expiring(process: subprocess.Popen[bytes], deadline: Deadline) -> Iterator[threading.Event]:
+def _expiring(process: Process, deadline: Deadline) -> Iterator[threading.Event]:
     """Kill the process when the deadline passes; the event yielded tells whether that happened."""
     expired = threading.Event()
 
@@ -257,7 +267,7 @@ def pipe(first: Sequence[str], second: Sequence[str], *, deadline: Deadline, hin
             raise CommandError(completed, hint=hint)
 
 
-def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
+def _feed(process: Process, data: bytes) -> None:
     """Write standard input from a thread, so that neither side waits for the other."""
 
     def write() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import plugin
+from harness import module_tests, plugin
 from harness.build.module import Module
 from harness.deadline import timeout_factor
 from harness.errors import Exit, HarnessError, UsageError
@@ -54,7 +54,7 @@ class Reporter:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Hand our workbench to the plugin and silence pytest's own reporter."""
-        config.stash[plugin.WORKBENCH] = self._workbench
+        config.stash[module_tests.WORKBENCH] = self._workbench
         config.pluginmanager.unregister(name="terminalreporter")
         self._config = config
 
@@ -69,7 +69,7 @@ class Reporter:
 
     def rows(self) -> list[ResultRow]:
         """The results so far."""
-        return self._config.stash[plugin.ROWS] if self._config else []
+        return self._config.stash[module_tests.ROWS] if self._config else []
 
 
 def _kbuild_file(module: Module) -> Path:

@@ -7,7 +7,6 @@ import contextlib
 import re
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +54,7 @@ class Machine:
 
     def __init__(
         self,
-        qemu: subprocess.Popen[bytes],
+        qemu: process.Process,
         monitor: Monitor,
         console: Console,
         agent: socket.socket,
@@ -118,8 +117,7 @@ class Machine:
 
     def _settle(self) -> None:
         """After a panic the guest resets and QEMU exits; its last lines come until then."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._qemu.wait(DIAGNOSIS_SECONDS)
+        process.wait(self._qemu, DIAGNOSIS_SECONDS)
 
     def _read_events(self) -> None:
         try:

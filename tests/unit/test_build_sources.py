@@ -80,7 +80,7 @@ source_a.o := /m/a.c
 deps_a.o := \\
     $(wildcard include/config/FOO) \\
   /k/include/linux/module.h \\
-  /work/include/compat.h \\
+  /src/include/compat.h \\
   ../beside/b.h \\
 
 a.o: $(deps_a.o)
@@ -91,7 +91,7 @@ def test_dependencies_of_an_object() -> None:
     assert parse_dependencies(CMD) == [
         "/m/a.c",
         "/k/include/linux/module.h",
-        "/work/include/compat.h",
+        "/src/include/compat.h",
         "../beside/b.h",
     ]
 
@@ -109,7 +109,7 @@ def test_outside_files_are_those_of_nobody_else(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "Kbuild").write_text("include $(src)/../common.mk\n")
-    text = CMD.replace("/work", str(tmp_path)).replace("/m/", f"{tmp_path}/m/").replace("/k/", f"{tmp_path}/k/")
+    text = CMD.replace("/src", str(tmp_path)).replace("/m/", f"{tmp_path}/m/").replace("/k/", f"{tmp_path}/k/")
     (copy / ".a.o.cmd").write_text(text)
     settled = (tmp_path / "k",)
     assert outside_files(copy, tmp_path / "m", tmp_path / "k", settled) == [
@@ -138,7 +138,7 @@ def test_sandbox_with_a_root_sees_only_what_it_is_given() -> None:
 
 @pytest.mark.parametrize(
     ("path", "around"),
-    [("/home/me/work/mod", "/home"), ("/usr/src/mod-1.0", "/usr/src"), ("/srv/mod", "/srv")],
+    [("/home/me/src/mod", "/home"), ("/usr/src/mod-1.0", "/usr/src"), ("/srv/mod", "/srv")],
 )
 def test_surroundings_never_cover_the_toolchain(path: str, around: str) -> None:
     assert surroundings(Path(path)) == Path(around)

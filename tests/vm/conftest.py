@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plugin import kernel_specs
+from harness.module_tests import kernel_specs
 
 
 def pytest_configure(config: pytest.Config) -> None:
