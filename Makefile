@@ -18,7 +18,7 @@ vm-test: setup
 	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
 
 test: setup check
-	$(BIN)/pytest -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
+	$(BIN)/pytest -n auto --durations=15 -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
 
 check: $(READY)
 	$(BIN)/ruff format --check .
