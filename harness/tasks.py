@@ -29,7 +29,7 @@ MODULE_HELP = f"{SOME_MODULES_HELP} (default: all of kmod/)"
 ACCEL_HELP = "auto, kvm or tcg (default auto)"
 MACHINE_HELP = "q35 or microvm, a file of vm/ (default q35)"
 MAKE_HELP = "more for kbuild's make, e.g. W=1; can be repeated"
-CACHED_RESULTS = ("builds", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
+CACHED_RESULTS = ("build", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
 
 
 def command(function: Callable[P, Exit]) -> Callable[P, None]:
