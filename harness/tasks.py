@@ -214,6 +214,56 @@ def shell(
     return Exit.OK
 
 
+@task(
+    klass=HarnessTask,
+    positional=["name"],
+    help={
+        "name": "the stuck module",
+        "host": "user@board or user@board:port",
+        "explain": "tell about the module and what would be done; touch nothing",
+        "force": "take the risks that the rescue would refuse for",
+        "keep": "make the module removable, but do not remove it",
+        "kernel": "what the board runs: a series, or a folder of .debs (default: found out)",
+        "kdir": "the build tree of the board's kernel",
+        "identity": "private key to log in with (default: the agent's, then ~/.ssh/id_*)",
+        "known-hosts": "file with the board's host key (default: ssh's own)",
+    },
+)
+@command
+def rescue(
+    _context: Context,
+    name: str,
+    host: str = "",
+    explain: bool = False,
+    force: bool = False,
+    keep: bool = False,
+    kernel: str = "",
+    kdir: str = "",
+    identity: str = "",
+    known_hosts: str = "",
+) -> Exit:
+    """Take a stuck module out of the kernel of a machine that SSH reaches."""
+    from harness.rescue.address import parse_address
+    from harness.rescue.rescue import Request
+    from harness.rescue.rescue import rescue as carry_out
+
+    if name in ("--help", "-h"):  # invoke takes whatever comes first as the name
+        _program().run([sys.argv[0], "--help", "rescue"], exit=False)
+        return Exit.OK
+    flags = {"--explain": explain, "--force": force, "--keep": keep}
+    request = Request(
+        address=parse_address(host),
+        name=name,
+        flags=tuple(flag for flag, given in flags.items() if given),
+        kernel=kernel,
+        kdir=kdir,
+        identity=Path(identity).expanduser() if identity else None,
+        known_hosts=Path(known_hosts).expanduser() if known_hosts else None,
+    )
+    with _workbench() as workbench:
+        return carry_out(request, workbench, sys.stdout)
+
+
 @task(klass=HarnessTask, help={"install": "install what is missing (through sudo unless root)"})
 @command
 def doctor(_context: Context, install: bool = False) -> Exit:
@@ -241,9 +291,13 @@ def clean(_context: Context, all: bool = False) -> Exit:
     return Exit.OK
 
 
-namespace = Collection(build, vm_test, kernels, shell, doctor, clean)
+namespace = Collection(build, vm_test, kernels, shell, rescue, doctor, clean)
+
+
+def _program() -> HarnessProgram:
+    return HarnessProgram(name="kmod-harness", binary="kmod-harness", namespace=namespace, version=__version__)
 
 
 def main() -> None:
     """The console script kmod-harness."""
-    HarnessProgram(name="kmod-harness", binary="kmod-harness", namespace=namespace, version=__version__).run()
+    _program().run()

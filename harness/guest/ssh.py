@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import paramiko
 
+from harness import process
 from harness.deadline import Deadline
 from harness.errors import HarnessError
 from harness.guest.runner import ConnectionLost, GuestHang, Result, Watch
@@ -25,6 +26,17 @@ CHUNK = 1 << 15
 
 class HostKeyError(HarnessError):
     """Somebody else answers where the machine should be."""
+
+
+class Unwatched:
+    """The Watch over a machine of which nothing is known but its connection."""
+
+    def check(self) -> None:
+        """See Watch.check."""
+        process.check_cancelled()
+
+    def diagnose(self) -> None:
+        """See Watch.diagnose."""
 
 
 class SshRunner:

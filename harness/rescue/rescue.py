@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""One rescue over SSH: look, build, copy, run, clean up."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from harness.deadline import Deadline
+from harness.errors import Exit, GuestFailure, HarnessError
+from harness.rescue.address import Address
+from harness.rescue.board import Board, open_board
+from harness.rescue.connection import connect_board
+from harness.rescue.package import PROGRAM, build_on_board, build_package, choose_kernel
+from harness.workbench import Workbench
+
+CONNECT_SECONDS = 30.0
+RESCUE_SECONDS = 600.0  # a scan of much memory, on a slow board
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    address: Address
+    name: str  # of the stuck module
+    flags: tuple[str, ...] = ()  # for the program: --explain, --force, --keep
+    kernel: str = ""  # spec; "": found out
+    kdir: str = ""  # build tree; "": none
+    identity: Path | None = None  # private key
+    known_hosts: Path | None = None
+
+
+def rescue(request: Request, workbench: Workbench, out: TextIO) -> Exit:
+    """Take a module out of the kernel of a board; prints what the program there says.
+
+    Returns the program's exit code. Raises HarnessError when it could not even be asked.
+    """
+    deadline = Deadline(CONNECT_SECONDS, f"connect to {request.address}")
+    with (
+        _lost_is_no_answer(),
+        connect_board(
+            request.address,
+            identity=request.identity,
+            known_hosts=request.known_hosts,
+            deadline=deadline,
+        ) as runner,
+        open_board(runner) as board,
+    ):
+        workbench.progress.note(f"{request.address}: Linux {board.facts.release}, {board.facts.arch}")
+        program = _place(request, board, workbench)
+        result = board.run_as_root(program, *request.flags, "--", request.name, seconds=RESCUE_SECONDS)
+    print(result.output, end="", file=out)
+    if result.returncode not in set(Exit):
+        raise HarnessError(f"{PROGRAM} on the board ended with exit code {result.returncode}")
+    return Exit(result.returncode)
+
+
+def _place(request: Request, board: Board, workbench: Workbench) -> str:
+    """Bring the program to the board; returns its path there."""
+    if board.facts.builds and not (request.kernel or request.kdir):
+        with workbench.progress.task("build on the board, with its own headers"):
+            return build_on_board(board)
+    kernel = choose_kernel(board.facts, request.kernel, request.kdir, workbench)
+    return board.put_program(PROGRAM, build_package(kernel, workbench))
+
+
+@contextlib.contextmanager
+def _lost_is_no_answer() -> Iterator[None]:
+    """For a test machine its end is a result; a board that does not answer has told nothing."""
+    try:
+        yield
+    except GuestFailure as failure:
+        raise HarnessError(failure.message, evidence=failure.evidence, hint=failure.hint) from failure

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * calls.c - the system calls, each made by a child of ours
+ *
+ * An oops kills who made the call, and a call may never return; so that somebody
+ * is left to tell, a child makes it. The child that loads the rescue module takes
+ * it out again whatever becomes of us: it has a session of its own and blocks all
+ * signals.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define LOCK "/proc/modules"
+#define UNLOAD_SECONDS 15
+#define DELETE_SECONDS 60
+#define NO_LIMIT (-1)
+
+static volatile sig_atomic_t signals;
+
+static void count_signal(int number)
+{
+	(void)number;
+	signals++;
+}
+
+void calls_catch_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction action = { .sa_handler = count_signal };
+	sigset_t none;
+	size_t i;
+
+	for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		sigaction(numbers[i], &action, NULL);
+	signal(SIGPIPE, SIG_IGN); /* whoever reads our output may leave early */
+	signal(SIGCHLD, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+bool calls_interrupted(void)
+{
+	return signals;
+}
+
+/* On a file that is there on every board, and gone from memory with its last user. */
+bool calls_lock(void)
+{
+	int fd = open(LOCK, O_RDONLY); /* inherited: a child may outlive us */
+
+	return fd < 0 || !flock(fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK;
+}
+
+static int call_load(const struct load *load)
+{
+	long result = syscall(SYS_init_module, load->image->data,
+			      (unsigned long)load->image->size, load->parameters);
+
+	return result ? errno : 0;
+}
+
+static int call_delete(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? errno : 0;
+}
+
+/* Somebody who looks into /sys/module just now holds it for a moment. */
+static int call_unload(void)
+{
+	const struct timespec pause = { .tv_nsec = 100000000 };
+	int tries, error = 0;
+
+	for (tries = 0; tries < 20; tries++) {
+		error = call_delete(RESCUE);
+		if (error != EAGAIN && error != EBUSY)
+			break;
+		nanosleep(&pause, NULL);
+	}
+
+	return error;
+}
+
+static void answer(int pipe_end, int error)
+{
+	while (write(pipe_end, &error, sizeof(error)) < 0 && errno == EINTR)
+		;
+}
+
+/* In the child; data is a struct load, or the name of a module to remove. */
+typedef void (*call_body)(int pipe_end, const void *data);
+
+static void body_of_rescue(int pipe_end, const void *data)
+{
+	int error = call_load(data);
+
+	answer(pipe_end, error);
+	if (!error)
+		answer(pipe_end, call_unload());
+}
+
+static void body_of_delete(int pipe_end, const void *data)
+{
+	answer(pipe_end, call_delete(data));
+}
+
+/* Returns where its answers can be read, or -1. */
+static int start(call_body body, const void *data)
+{
+	sigset_t all;
+	int ends[2];
+	pid_t child;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -1;
+
+	child = fork();
+	if (!child) {
+		sigfillset(&all);
+		sigprocmask(SIG_SETMASK, &all, NULL);
+		setsid();
+		close(ends[0]);
+		body(ends[1], data);
+		_exit(0);
+	}
+
+	close(ends[1]);
+	if (child > 0)
+		return ends[0];
+
+	close(ends[0]);
+	return -1;
+}
+
+static void say_interrupted(void)
+{
+	static bool said;
+
+	if (signals && !said) {
+		said = true;
+		report_note("interrupted: waiting for the kernel, so that nothing stays half done; "
+			    "once more to leave it alone");
+	}
+}
+
+/* The next answer of a child: an errno, DIED or HANGS. Shows the log meanwhile. */
+static int wait_for(int pipe_end, int seconds)
+{
+	time_t end = time(NULL) + seconds;
+	int error;
+
+	for (;;) {
+		struct pollfd sources[] = {
+			{ .fd = pipe_end, .events = POLLIN },
+			{ .fd = log_descriptor(), .events = POLLIN },
+		};
+
+		poll(sources, 2, 500);
+		log_read();
+		if (sources[0].revents)
+			return read(pipe_end, &error, sizeof(error)) == sizeof(error) ? error : DIED;
+		say_interrupted();
+		if (signals > 1 || (seconds != NO_LIMIT && time(NULL) > end))
+			return HANGS;
+	}
+}
+
+void calls_rescue(const struct load *load, int *loaded, int *unloaded)
+{
+	int pipe_end = start(body_of_rescue, load);
+
+	*unloaded = 0;
+	*loaded = pipe_end < 0 ? errno : wait_for(pipe_end, NO_LIMIT);
+	if (!*loaded)
+		*unloaded = wait_for(pipe_end, UNLOAD_SECONDS);
+	log_read();
+	close(pipe_end);
+}
+
+int calls_delete(const char *name)
+{
+	int pipe_end = start(body_of_delete, name);
+	int error;
+
+	if (pipe_end < 0)
+		return errno;
+
+	error = wait_for(pipe_end, DELETE_SECONDS);
+	close(pipe_end);
+	return error;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* cli.h - what the parts of the program force-rmmod offer each other */
+#ifndef FORCE_RMMOD_CLI_H
+#define FORCE_RMMOD_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define RESCUE "force_rmmod"
+#define MAX_NAME 55 /* the kernel's MODULE_NAME_LEN without the final NUL, on 64 bits */
+
+/* Exit codes. */
+enum exit_code {
+	RESCUED = 0,	/* it is gone; with --keep: can go; with --explain: was told */
+	REFUSED = 1,	/* the module or the kernel said no; the victim was not touched */
+	FAILED = 2,	/* it went wrong on the way */
+	USAGE = 3,
+};
+
+/* image.c: the rescue module, force_rmmod.ko */
+struct image {
+	void *data;
+	size_t size;
+	char source[512];	/* for people: where it comes from */
+};
+
+/* Reads path, or, if that is NULL, finds the file; false, and why, if there is none. */
+bool image_find(struct image *image, const char *path, char *why, size_t size);
+
+/* The value of a line of its .modinfo, e.g. "vermagic=" or "parmtype=force:"; or NULL. */
+const char *image_info(const struct image *image, const char *key);
+
+/* log.c: what force_rmmod says in the kernel log */
+void log_open(void);	/* only what comes from now on */
+int log_descriptor(void);	/* for poll(); -1 if the log cannot be read */
+void log_read(void);	/* hands what has come to report_step() */
+
+/* calls.c: the system calls, each made by a child of ours */
+enum answer {
+	/* >= 0: the errno */
+	DIED = -1,	/* the kernel killed the caller: an oops */
+	HANGS = -2,	/* no answer in time, or the user would not wait */
+};
+
+struct load {
+	const struct image *image;
+	const char *parameters;
+};
+
+void calls_catch_signals(void);
+bool calls_interrupted(void);
+bool calls_lock(void);	/* false: another of us is at work */
+
+/* Loads the rescue module and, if that went well, takes it out again at once. */
+void calls_rescue(const struct load *load, int *loaded, int *unloaded);
+int calls_delete(const char *name);
+
+/* reasons.c: errnos in words; false if it is not certain that nothing was touched */
+bool reason_of_load(int error, const struct image *image, char *text, size_t size);
+const char *reason_of_delete(int error);
+bool is_built_in(const char *name);
+
+/* report.c: text as it happens, or one JSON object at the end */
+struct report_options {
+	bool json;
+	const char *target;
+};
+
+void report_begin(const struct report_options *options);
+void report_step(int level, const char *text);	/* a line of force_rmmod */
+const char *report_refusal(void);	/* the last step that was a refusal, or NULL */
+
+bool report_touched(void);	/* whether a step was one that changes something */
+
+/* What the program itself does. */
+__attribute__((format(printf, 1, 2))) void report_note(const char *format, ...);
+
+/* The end; returns code. */
+__attribute__((format(printf, 3, 4)))
+int report_end(enum exit_code code, const char *outcome, const char *format, ...);
+
+#endif

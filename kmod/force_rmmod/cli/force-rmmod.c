@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * force-rmmod - takes a stuck module out of the kernel, on a board with nothing
+ * else on it
+ *
+ *	force-rmmod vms
+ *
+ * loads the rescue module force_rmmod (with init_module(2): finit_module(2) walks
+ * a table that the stuck module may have damaged), shows what it says in the
+ * kernel log, takes it out again, and removes the module that was stuck. Linked
+ * statically; the rescue module is appended to this very file by
+ * `make force-rmmod`, so that one file is all a board needs.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char usage[] =
+"usage: force-rmmod [--explain] [--force] [--keep] [--json] [--module FILE] NAME\n"
+"\n"
+"Takes the stuck module NAME out of the kernel, without a reboot.\n"
+"\n"
+"  --explain      tell about NAME and what would be done; touch nothing\n"
+"  --force        take the risks that force_rmmod would refuse for\n"
+"  --keep         make NAME removable, but do not remove it\n"
+"  --json         one JSON object on standard output instead of text\n"
+"  --module FILE  the rescue module, for the running kernel. Otherwise: the one\n"
+"                 that `make force-rmmod` appended to this program, else\n"
+"                 force_rmmod.ko beside this program, else in extra/, updates/\n"
+"                 or updates/dkms/ below /lib/modules/$(uname -r)\n"
+"\n"
+"Exit code: 0 rescued, 1 refused (NAME was not touched), 2 failed, 3 wrong usage.\n";
+
+struct options {
+	bool explain, force, keep, json, help;
+	const char *module;
+	char name[MAX_NAME + 1];
+};
+
+static const struct option long_options[] = {
+	{ "explain", no_argument, NULL, 'e' },
+	{ "force", no_argument, NULL, 'f' },
+	{ "keep", no_argument, NULL, 'k' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "module", required_argument, NULL, 'm' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* Why a text cannot be the name of a module, or NULL. */
+static const char *wrong_name(const char *name)
+{
+	size_t len = strlen(name);
+	const char *c;
+
+	if (!len)
+		return "the name is empty";
+	if (len > MAX_NAME)
+		return "the name is longer than any module's";
+	if (strchr(name, '/') || (len > 3 && !strcmp(name + len - 3, ".ko")))
+		return "want a module's name as lsmod shows it, not a file";
+	for (c = name; *c; c++)
+		if (!isgraph((unsigned char)*c) || strchr("\"'\\,=", *c))
+			return "no module's name has such characters";
+
+	return NULL;
+}
+
+/* The kernel's own spelling. */
+static void set_name(struct options *options, const char *name)
+{
+	char *c;
+
+	strcpy(options->name, name);
+	for (c = options->name; *c; c++)
+		if (*c == '-')
+			*c = '_';
+}
+
+static const char *parse_flag(struct options *options, int option)
+{
+	switch (option) {
+	case 'e':
+		options->explain = true;
+		return NULL;
+	case 'f':
+		options->force = true;
+		return NULL;
+	case 'k':
+		options->keep = true;
+		return NULL;
+	case 'j':
+		options->json = true;
+		return NULL;
+	case 'h':
+		options->help = true;
+		return NULL;
+	case 'm':
+		options->module = optarg;
+		return NULL;
+	case ':':
+		return "an option without its value";
+	default:
+		return "an unknown option";
+	}
+}
+
+/* Returns what is wrong with the command line, or NULL; word is what it is about. */
+static const char *parse(int argc, char **argv, struct options *options, const char **word)
+{
+	const char *wrong = NULL, *problem;
+	int option;
+
+	*word = "";
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		problem = parse_flag(options, option);
+		if (problem && !wrong) {
+			wrong = problem;
+			*word = argv[optind - 1];
+		}
+	}
+
+	if (wrong || options->help)
+		return wrong;
+	if (optind == argc)
+		return "no name given";
+	if (optind + 1 < argc)
+		return "want one name";
+
+	*word = argv[optind];
+	wrong = wrong_name(*word);
+	if (!wrong)
+		set_name(options, *word);
+
+	return wrong;
+}
+
+/* A .ko that does not know a parameter ignores it: an --explain would rescue. */
+static bool knows(const struct image *image, const char *parameter)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "parmtype=%s:", parameter);
+	return image_info(image, key);
+}
+
+static int unknown_parameter(const struct image *image, const char *parameter)
+{
+	return report_end(USAGE, "usage", "%s has no parameter %s: build a newer one",
+			  image->source, parameter);
+}
+
+static int end_of_load(const struct options *options, const struct image *image, int error)
+{
+	const char *refusal = report_refusal();
+	char reason[512];
+	bool untouched;
+
+	if (error == DIED)
+		return report_end(FAILED, "failed",
+				  "the rescue module itself died in the kernel, see dmesg");
+	if (error == HANGS)
+		return report_end(FAILED, "failed",
+				  "not waiting for the rescue, which is still under way");
+	if (error == ENOENT && is_built_in(options->name))
+		return report_end(REFUSED, "refused", "%s is built into the kernel",
+				  options->name);
+
+	untouched = reason_of_load(error, image, reason, sizeof(reason)) || refusal;
+	if (untouched && !report_touched())
+		return report_end(REFUSED, "refused", "%s", refusal ? refusal : reason);
+
+	return report_end(FAILED, "failed", "%s", refusal ? refusal : reason);
+}
+
+static int remove_victim(const char *name)
+{
+	int error = calls_delete(name);
+
+	switch (error) {
+	case 0:
+		return report_end(RESCUED, "rescued", "%s is removed", name);
+	case DIED:
+		return report_end(FAILED, "failed", "the kernel oopsed while it removed %s", name);
+	case HANGS:
+		return report_end(FAILED, "failed", "the removal of %s does not return", name);
+	default:
+		return report_end(FAILED, "failed", "%s cannot be removed: %s", name,
+				  reason_of_delete(error));
+	}
+}
+
+static int rescue(const struct options *options, const struct image *image)
+{
+	char parameters[MAX_NAME + 64];
+	struct load load = { image, parameters };
+	int loaded, unloaded;
+
+	snprintf(parameters, sizeof(parameters), "target=%s%s%s", options->name,
+		 options->force ? " force=1" : "", options->explain ? " explain=1" : "");
+	report_note("%s: asking %s", options->name, image->source);
+	calls_rescue(&load, &loaded, &unloaded);
+	if (loaded)
+		return end_of_load(options, image, loaded);
+
+	if (unloaded)
+		report_note("warning: the rescue module stays loaded: %s; rmmod " RESCUE,
+			    unloaded < 0 ? "no answer" : reason_of_delete(unloaded));
+	if (options->explain)
+		return report_end(RESCUED, "explained", "nothing was touched");
+	if (calls_interrupted())
+		return report_end(FAILED, "interrupted", "%s can be removed now: rmmod %s",
+				  options->name, options->name);
+	if (options->keep)
+		return report_end(RESCUED, "removable", "%s can be removed now", options->name);
+
+	return remove_victim(options->name);
+}
+
+static int run(const struct options *options)
+{
+	struct image image = { 0 };
+	char why[1024];
+
+	if (!strcmp(options->name, RESCUE))
+		return report_end(REFUSED, "refused", "that is the rescue module itself");
+	if (!image_find(&image, options->module, why, sizeof(why)))
+		return report_end(USAGE, "usage", "%s", why);
+	if (options->explain && !knows(&image, "explain"))
+		return unknown_parameter(&image, "explain");
+	if (options->force && !knows(&image, "force"))
+		return unknown_parameter(&image, "force");
+	if (!calls_lock())
+		return report_end(REFUSED, "refused", "another rescue is under way");
+
+	log_open();
+	if (calls_interrupted())
+		return report_end(FAILED, "interrupted", "%s was not touched", options->name);
+
+	return rescue(options, &image);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { 0 };
+	struct report_options report;
+	const char *wrong, *word;
+
+	calls_catch_signals();
+	wrong = parse(argc, argv, &options, &word);
+	report.json = options.json;
+	report.target = options.name;
+	report_begin(&report);
+
+	if (wrong)
+		return report_end(USAGE, "usage", "%s%s%s (--help tells more)", word,
+				  *word ? ": " : "", wrong);
+	if (options.help) {
+		fputs(usage, stdout);
+		return 0;
+	}
+
+	return run(&options);
+}
