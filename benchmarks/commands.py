@@ -41,13 +41,21 @@ def invoke(*words: str) -> list[str]:
 
 
 def run_command(
-    argv: Sequence[str], scratch: Path, *, expect: str = "", environment: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    scratch: Path,
+    *,
+    expect: str = "",
+    answer: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Reading:
     """Run a command to its end; seconds, and the resident size of its largest process.
 
-    expect: what its output must contain. HarnessError when that is missing or the exit code is not 0.
+    expect: what its output must contain. answer: a file that must contain it instead, whatever the exit code.
+    HarnessError when it is missing or the exit code is not 0.
     """
     log = scratch / "command.log"
+    if answer:
+        answer.unlink(missing_ok=True)
     with log.open("wb") as output:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -67,7 +75,8 @@ def run_command(
         seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)  # wait4 has reaped it
     text = log.read_text(errors="replace")
-    if process.returncode != 0 or expect not in text:
+    found = answer.read_text() if answer and answer.exists() else "" if answer else text
+    if expect not in found or not (answer or process.returncode == 0):
         why = f"exit code {process.returncode}" if process.returncode else f"no {expect!r} in its output"
         raise HarnessError(f"{shlex.join(argv)}: {why}", evidence=text.splitlines()[-TAIL_LINES:])
     return Reading(seconds, usage.ru_maxrss / 1024)

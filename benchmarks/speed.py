@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks import commands, host, machines, virtme
 from benchmarks.bench import Benchmark, Context, take
 from benchmarks.explain import explain
-from benchmarks.figures import LEGEND, Row, markdown, remarks, table
+from benchmarks.figures import LEGEND, Row, markdown, quantity, remarks, table
 from harness.errors import Failure, UsageError
 from harness.report.progress import open_progress
 from harness.settings import Settings
@@ -69,8 +69,10 @@ def measure(chosen: argparse.Namespace, context: Context, console: Console) -> l
     """Take all rows, telling each as it is done."""
     rows: list[Row] = []
     for benchmark in chosen_benchmarks(chosen.only, first_run=chosen.first_run):
-        with context.progress.task(f"measure {benchmark.name}"):
-            rows.append(take(benchmark, context, chosen.runs or benchmark.runs, chosen.quiet))
+        with context.progress.task(f"measure {benchmark.name}") as task:
+            row = take(benchmark, context, chosen.runs or benchmark.runs, chosen.quiet)
+            task.conclude(f"median {quantity(row.median, row.unit)}" if row.samples else row.note)
+            rows.append(row)
     console.print(table(rows))
     return rows
 
