@@ -28,8 +28,8 @@ class MachineKeys:
     def __init__(self) -> None:
         self._host = Ed25519PrivateKey.generate()
         client = Ed25519PrivateKey.generate()
-        pem = client.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
-        self.client = paramiko.Ed25519Key.from_private_key(io.StringIO(pem))
+        self.client_pem = client.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+        self.client = paramiko.Ed25519Key.from_private_key(io.StringIO(self.client_pem))
 
     def host_key_blob(self) -> bytes:
         """The public host key as SSH sends it (RFC 8709); what the client compares."""

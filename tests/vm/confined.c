@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Runs a command in a narrower world, for tests of what force-rmmod says about it:
+ *
+ *   confined powerless COMMAND...     without CAP_SYS_MODULE
+ *   confined locked COMMAND...        while another process holds the lock on /proc/modules
+ *   confined interrupted COMMAND...   with a SIGTERM that arrives before the first instruction
+ *   confined logless COMMAND...       without /dev/kmsg
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define CAP_SYS_MODULE 16
+
+static int confine(const char *how)
+{
+	sigset_t term;
+
+	if (!strcmp(how, "powerless"))
+		return prctl(PR_CAPBSET_DROP, CAP_SYS_MODULE, 0, 0, 0);
+	if (!strcmp(how, "locked"))
+		return flock(open("/proc/modules", O_RDONLY), LOCK_EX);
+	if (!strcmp(how, "logless"))
+		return unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		       mount("/proc/version", "/dev/kmsg", NULL, MS_BIND, NULL);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
+	return raise(SIGTERM);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 3 || confine(argv[1])) {
+		perror("confined");
+		return 99;
+	}
+	execvp(argv[2], argv + 2);
+	perror(argv[2]);
+	return 99;
+}

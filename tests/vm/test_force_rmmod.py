@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: MIT
+"""What the person at the board has: the program force-rmmod, and `invoke rescue` over SSH."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import process
+from harness.build.program import build_program
+from harness.build.toolchain import resolve_toolchain
+from harness.deadline import Deadline
+from harness.errors import Exit
+from harness.guest.guest import Guest
+from harness.guest.observation import KILLED, OK
+from harness.guest.runner import Result
+from harness.kernels.kernel import Kernel
+from harness.machine.machine import Machine
+from harness.rescue.address import Address
+from harness.rescue.package import build_package, program_sources, rescue_module
+from harness.rescue.rescue import Request, rescue
+from harness.verdict.splats import find_splats
+from harness.workbench import Workbench
+
+pytestmark = pytest.mark.vm
+
+Build = Callable[[str], tuple[Path, ...]]
+
+
+@dataclass
+class Bench:
+    """A guest with the program in it."""
+
+    guest: Guest
+    build: Build
+    program: str  # its path in the guest
+    confined: str  # path of the helper
+
+    def load(self, name: str, parameters: dict[str, str] | None = None) -> str:
+        """Build a module of kmod/ and insert it; returns its path in the guest."""
+        (ko,) = self.build(name)
+        path = self.guest.upload(ko)
+        assert self.guest.insmod(path, parameters) in (OK, KILLED)
+        return path
+
+    def die(self) -> str:
+        """Get vms stuck; returns its path in the guest."""
+        vms = self.load("vms", {"fault": "1"})
+        assert self.guest.initstate("vms") == "coming"
+        return vms
+
+    def force_rmmod(self, *arguments: str, how: str = "") -> Result:
+        """Run the program."""
+        return self.guest.run(*([self.confined, how] if how else []), self.program, *arguments, seconds=60)
+
+    def ask(self, *arguments: str, how: str = "") -> dict[str, Any]:
+        """Run the program with --json; the object it prints, whose exit code must be the true one."""
+        result = self.force_rmmod("--json", *arguments, how=how)
+        answer = json.loads(result.output)
+        assert answer["exit_code"] == result.returncode, result.output
+        assert isinstance(answer, dict)
+        return answer
+
+    def check_left_well(self) -> None:
+        """The rescue module is gone, and nothing happened that should not."""
+        assert "force_rmmod" not in self.guest.modules()
+        assert find_splats(self.guest.log()) == ()
+
+
+@pytest.fixture
+def bench(guest: Guest, kernel: Kernel, workbench: Workbench, build_module: Build) -> Bench:
+    toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
+    helper = build_program([Path(__file__).with_name("confined.c")], toolchain, workbench.settings)
+    confined = guest.upload(helper)
+    program = guest.upload_bytes(build_package(kernel, workbench), "force-rmmod")
+    assert guest.run("chmod", "755", program, confined).returncode == 0
+    return Bench(guest, build_module, program, confined)
+
+
+def texts(answer: dict[str, Any]) -> list[str]:
+    """What the rescue module said."""
+    return [step["text"] for step in answer["steps"]]
+
+
+def test_rescued(bench: Bench) -> None:
+    vms = bench.die()
+    answer = bench.ask("vms")
+    assert answer["exit_code"] == Exit.OK, answer
+    assert (answer["target"], answer["outcome"]) == ("vms", "rescued")
+    assert answer["notes"] == ["vms: asking the carried force_rmmod.ko"]
+    assert {"target: vms", "used by: no module", "vms can be removed now: rmmod vms"} <= set(texts(answer))
+    assert "vms" not in bench.guest.modules()
+    assert "force_rmmod" not in bench.guest.modules()
+    for _ in range(5):
+        assert bench.guest.insmod(vms, call="finit") == OK
+        assert bench.guest.rmmod("vms") == OK
+    assert len(find_splats(bench.guest.log())) == 1
+
+
+def test_told_in_words(bench: Bench) -> None:
+    bench.die()
+    kept = bench.force_rmmod("--keep", "vms")
+    assert kept.returncode == Exit.OK
+    lines = kept.output.splitlines()
+    assert lines[0] == "vms: asking the carried force_rmmod.ko"
+    assert "  target: vms" in lines
+    assert lines[-1] == "removable: vms can be removed now"
+    assert bench.guest.initstate("vms") == "live"
+    removed = bench.force_rmmod("vms")
+    assert removed.output.splitlines()[-1] == "rescued: vms is removed"
+    assert "vms" not in bench.guest.modules()
+
+
+def test_a_file_instead_of_what_is_carried(bench: Bench, kernel: Kernel, workbench: Workbench) -> None:
+    """Bare, the program looks beside itself; --module comes before everything."""
+    guest = bench.guest
+    toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
+    bare = build_program(program_sources(rescue_module()), toolchain, workbench.settings)
+    bench.program = guest.upload_bytes(bare.read_bytes(), "bare")
+    guest.run("chmod", "755", bench.program)
+    depend_s = bench.load("depend_s")
+    assert "no force_rmmod.ko is found" in bench.ask("depend_s")["reason"]
+    wrong = bench.ask("--module", depend_s, "depend_s")
+    assert (wrong["exit_code"], wrong["reason"]) == (
+        Exit.USAGE,
+        f"{depend_s} is not the rescue module, but depend_s",
+    )
+    (ko,) = bench.build("force_rmmod")
+    elsewhere = guest.upload_bytes(ko.read_bytes(), "other.ko")
+    assert bench.ask("--keep", "--module", elsewhere, "depend_s")["exit_code"] == Exit.OK
+    beside = guest.upload(ko)
+    answer = bench.ask("depend-s")  # the file's spelling of the name
+    assert answer["outcome"] == "rescued"
+    assert answer["notes"] == [f"depend_s: asking {beside}"]
+    bench.check_left_well()
+
+
+def test_refused(bench: Bench) -> None:
+    bench.load("depend_s")
+    bench.load("depend_a")
+    used = bench.ask("depend_s")
+    assert (used["exit_code"], used["reason"]) == (Exit.CHECK_FAILED, "other modules use depend_s")
+    unknown = bench.ask("no_such")
+    assert (unknown["exit_code"], unknown["reason"]) == (Exit.CHECK_FAILED, "no module no_such is loaded")
+    itself = bench.ask("force-rmmod")
+    assert (itself["exit_code"], itself["reason"]) == (
+        Exit.CHECK_FAILED,
+        "that is the rescue module itself",
+    )
+    # Words for people go to standard error.
+    quiet = bench.guest.run("sh", "-c", f"{bench.program} depend_s 2>/dev/null | tail -n 1")
+    assert not quiet.output.startswith("refused: ")
+    loud = bench.guest.run("sh", "-c", f"{bench.program} depend_s 2>&1 >/dev/null")
+    assert loud.output == "refused: other modules use depend_s\n"
+    assert set(bench.guest.modules()) >= {"depend_s", "depend_a"}
+    bench.check_left_well()
+
+
+@pytest.mark.parametrize("name", ["printk", "fscrypt"])
+def test_built_in(bench: Bench, name: str) -> None:
+    """The one has parameters, and a folder in sysfs; the other only a line in modules.builtin."""
+    release = bench.guest.run("uname", "-r").output.strip()
+    bench.guest.run("mkdir", "-p", f"/lib/modules/{release}")
+    listing = "kernel/fs/crypto/fscrypt.ko\nkernel/lib/other.ko\n"
+    bench.guest.run("sh", "-c", f"cat > /lib/modules/{release}/modules.builtin <<'EOF'\n{listing}EOF")
+    answer = bench.ask(name)
+    assert (answer["exit_code"], answer["reason"]) == (
+        Exit.CHECK_FAILED,
+        f"{name} is built into the kernel",
+    )
+    bench.check_left_well()
+
+
+WRONG_USAGE: tuple[tuple[list[str], str], ...] = (
+    ([], "no name given"),
+    ([""], "the name is empty"),
+    (["x" * 300], "the name is longer than any module's"),
+    (["/tmp/vms.ko"], "want a module's name as lsmod shows it, not a file"),
+    (["vms force=1"], "no module's name has such characters"),
+    (["a", "b"], "want one name"),
+    (["--bogus", "vms"], "--bogus: an unknown option"),
+    (["--module"], "--module: an option without its value"),
+    (["--module", "/tmp/missing.ko", "vms"], "/tmp/missing.ko: No such file or directory"),
+    (["--module", "/tmp", "vms"], "/tmp: Invalid argument"),
+    (["--module", "/etc/passwd", "vms"], "/etc/passwd is no kernel module"),
+)
+
+
+@pytest.mark.one_kernel
+def test_wrong_usage(bench: Bench) -> None:
+    for arguments, reason in WRONG_USAGE:
+        answer = bench.ask(*arguments)
+        assert (answer["exit_code"], answer["outcome"]) == (Exit.USAGE, "usage"), arguments
+        assert reason in answer["reason"], arguments
+    assert bench.force_rmmod("--help").output.startswith("usage: force-rmmod ")
+    assert not any("force_rmmod" in record.text for record in bench.guest.log())
+    bench.check_left_well()
+
+
+def test_without_the_right(bench: Bench) -> None:
+    bench.load("depend_s")
+    answer = bench.ask("depend_s", how="powerless")
+    assert (answer["exit_code"], answer["outcome"]) == (Exit.CHECK_FAILED, "refused")
+    assert "CAP_SYS_MODULE" in answer["reason"]
+    assert "depend_s" in bench.guest.modules()
+    bench.check_left_well()
+
+
+def test_modules_disabled(bench: Bench) -> None:
+    bench.load("depend_s")
+    assert bench.guest.write("/proc/sys/kernel/modules_disabled", "1") == OK
+    answer = bench.ask("depend_s")
+    assert answer["exit_code"] == Exit.CHECK_FAILED
+    assert "kernel.modules_disabled is 1" in answer["reason"]
+    bench.check_left_well()
+
+
+def test_locked_down(bench: Bench) -> None:
+    bench.load("depend_s")
+    bench.guest.run("mount", "-t", "securityfs", "securityfs", "/sys/kernel/security")
+    assert bench.guest.write("/sys/kernel/security/lockdown", "integrity") == OK
+    answer = bench.ask("depend_s")
+    assert answer["exit_code"] == Exit.CHECK_FAILED
+    assert "locked down (integrity)" in answer["reason"]
+    bench.check_left_well()
+
+
+def test_only_signed_modules(bench: Bench) -> None:
+    bench.load("depend_s")
+    assert bench.guest.write("/sys/module/module/parameters/sig_enforce", "Y") == OK
+    answer = bench.ask("depend_s")
+    assert answer["exit_code"] == Exit.CHECK_FAILED
+    assert "signed" in answer["reason"]
+    bench.check_left_well()
+
+
+def test_hidden_addresses_and_log(bench: Bench) -> None:
+    """The rescue needs no address from /proc/kallsyms, and works where its words cannot be read."""
+    bench.load("depend_s")
+    assert bench.guest.write("/proc/sys/kernel/kptr_restrict", "2") == OK
+    assert bench.guest.write("/proc/sys/kernel/dmesg_restrict", "1") == OK
+    assert bench.ask("--keep", "depend_s")["exit_code"] == Exit.OK
+    unseen = bench.ask("no_such", how="logless")
+    assert unseen["exit_code"] == Exit.CHECK_FAILED
+    assert unseen["steps"] == []
+    assert "cannot be shown" in unseen["notes"][0]
+    assert unseen["reason"].startswith("no such module is loaded")
+    rescued = bench.ask("depend_s", how="logless")
+    assert (rescued["exit_code"], rescued["outcome"]) == (Exit.OK, "rescued")
+    bench.check_left_well()
+
+
+def test_for_another_kernel(bench: Bench) -> None:
+    """Found out by the kernel; told with both names."""
+    (ko,) = bench.build("force_rmmod")
+    release = bench.guest.run("uname", "-r").output.strip().encode()
+    image = ko.read_bytes()
+    assert b"\0vermagic=" + release in image
+    # Of two builds with symbol versions the release may differ; the rest of the line may not.
+    for old, new in (
+        (release, b"9" * len(release)),
+        (b"SMP preempt", b"ZMP preempt"),
+        (b"mod_unload", b"mod_unlxxx"),
+    ):
+        start = image.index(b"\0vermagic=")
+        end = image.index(b"\0", start + 1)
+        image = image[:start] + image[start:end].replace(old, new) + image[end:]
+    other = bench.guest.upload_bytes(image, "other.ko")
+    bench.load("depend_s")
+    answer = bench.ask("--module", other, "depend_s")
+    assert answer["exit_code"] == Exit.CHECK_FAILED
+    assert "is for another kernel" in answer["reason"]
+    assert release.decode() in answer["reason"]
+    assert "9" * len(release) in answer["reason"]
+    bench.check_left_well()
+
+
+def test_two_at_once(bench: Bench) -> None:
+    bench.load("depend_s")
+    locked = bench.ask("depend_s", how="locked")
+    assert (locked["exit_code"], locked["reason"]) == (Exit.CHECK_FAILED, "another rescue is under way")
+    # By hand, which takes no lock.
+    (ko,) = bench.build("force_rmmod")
+    assert bench.guest.insmod(bench.guest.upload(ko), {"target": "depend_s"}, call="init") == OK
+    twice = bench.ask("depend_s")
+    assert twice["exit_code"] == Exit.CHECK_FAILED
+    assert twice["reason"].startswith("another rescue is under way")
+    assert "force_rmmod" in bench.guest.modules()  # not ours to remove
+    assert bench.guest.rmmod("force_rmmod") == OK
+    # Many: each is told something true, and in the end the module is gone.
+    script = (
+        f"for i in 1 2 3 4 5; do {bench.program} --json depend_s > /tmp/answer$i & done; wait; cat /tmp/answer?"
+    )
+    answers = [json.loads(line) for line in bench.guest.run("sh", "-c", script, seconds=60).output.splitlines()]
+    assert [one["outcome"] for one in answers].count("rescued") == 1
+    reasons = {one["reason"] for one in answers if one["outcome"] != "rescued"}
+    assert reasons <= {"another rescue is under way", "no module depend_s is loaded"}
+    bench.check_left_well()
+
+
+def test_interrupted(bench: Bench) -> None:
+    bench.die()
+    before = bench.ask("vms", how="interrupted")
+    assert (before["outcome"], before["reason"]) == ("interrupted", "vms was not touched")
+    assert before["exit_code"] == Exit.NO_VERDICT
+    assert bench.guest.initstate("vms") == "coming"
+    # In the middle of it: the rescue module goes all the same.
+    script = (
+        f"{bench.program} vms > /tmp/answer 2>&1 & while ! grep -q ^force_rmmod /proc/modules; do :; done; "
+    )
+    script += "kill -INT $!; wait $!; echo $?; cat /tmp/answer"
+    answer = bench.guest.run("sh", "-c", script, seconds=60).output.splitlines()
+    assert answer[0] == "2", answer
+    assert answer[-1] == "interrupted: vms can be removed now: rmmod vms"
+    assert "force_rmmod" not in bench.guest.modules()
+    assert bench.guest.rmmod("vms") == OK
+
+
+def test_killed(bench: Bench) -> None:
+    """SIGKILL cannot be caught; the child that made the system call cleans up."""
+    bench.die()
+    script = (
+        f"{bench.program} vms > /tmp/answer 2>&1 & while ! grep -q ^force_rmmod /proc/modules; do :; done; "
+    )
+    script += "kill -KILL $!; wait $!; echo $?"
+    assert bench.guest.run("sh", "-c", script, seconds=60).output.splitlines()[-1] == "137"
+    end = time.monotonic() + 20
+    while "force_rmmod" in bench.guest.modules():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert bench.guest.initstate("vms") == "live"
+    assert bench.ask("vms")["exit_code"] == Exit.OK
+
+
+# ---- over SSH ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Far:
+    """The machine as a board that SSH reaches."""
+
+    machine: Machine
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.address = Address("root", "127.0.0.1", self.machine.port)
+        self.identity = self.folder / "id"
+        self.identity.write_text(self.machine.keys.client_pem)
+        self.known_hosts = self.folder / "known_hosts"
+        key = base64.b64encode(self.machine.keys.host_key_blob()).decode()
+        self.known_hosts.write_text(f"{self.address.known_as} ssh-ed25519 {key}\n")
+
+    def request(self, name: str, *flags: str) -> Request:
+        """What `invoke rescue` asks for."""
+        return Request(self.address, name, flags, identity=self.identity, known_hosts=self.known_hosts)
+
+
+@pytest.fixture
+def far(machine: Machine, tmp_path: Path) -> Far:
+    return Far(machine, tmp_path)
+
+
+def test_over_ssh(far: Far, guest: Guest, build_module: Build, workbench: Workbench) -> None:
+    (ko,) = build_module("vms")
+    vms = guest.upload(ko)
+    assert guest.insmod(vms, {"fault": "1"}) == KILLED
+    before = guest.run("ls", "/tmp").output
+    out = io.StringIO()
+    assert rescue(far.request("vms", "--keep"), workbench, out) == Exit.OK
+    assert out.getvalue().splitlines()[-1] == "removable: vms can be removed now"
+    out = io.StringIO()
+    assert rescue(far.request("vms"), workbench, out) == Exit.OK
+    assert out.getvalue().splitlines()[-1] == "rescued: vms is removed"
+    assert guest.run("ls", "/tmp").output == before  # nothing of ours is left there
+    assert guest.insmod(vms) == OK
+    assert guest.rmmod("vms") == OK
+    out = io.StringIO()
+    assert rescue(far.request("vms"), workbench, out) == Exit.CHECK_FAILED
+    assert out.getvalue().splitlines()[-1] == "refused: no module vms is loaded"
+    assert rescue(far.request("a/b"), workbench, out) == Exit.USAGE
+
+
+@pytest.mark.one_kernel
+def test_the_command(far: Far, guest: Guest, build_module: Build) -> None:
+    (ko,) = build_module("depend_s")
+    assert guest.insmod(guest.upload(ko)) == OK
+    argv = [sys.executable, "-m", "invoke", "rescue", "--host", f"root@127.0.0.1:{far.address.port}"]
+    argv += ["--identity", str(far.identity), "--known-hosts", str(far.known_hosts)]
+
+    def run(*more: str) -> process.Completed:
+        return process.run([*argv, *more], deadline=Deadline(120, "invoke rescue"), check=False)
+
+    done = run("depend_s")
+    assert (done.returncode, done.lines()[-1]) == (Exit.OK, "rescued: depend_s is removed")
+    assert "depend_s" not in guest.modules()
+    assert run("depend_s").returncode == Exit.CHECK_FAILED
+    assert run("depend_s", "--kernel", "5.10", "--kdir", "/").returncode == Exit.USAGE
+    far.known_hosts.write_text("")
+    unknown = run("depend_s")
+    assert unknown.returncode == Exit.NO_VERDICT
+    assert "the host key is not known" in unknown.output
+    assert f"ssh-keyscan -p {far.address.port} -t ed25519 127.0.0.1" in unknown.output
