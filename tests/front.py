@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""The commands as a user runs them: in a process of their own, with a cache of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import process
+from harness.deadline import Deadline
+from harness.process import Completed
+from harness.settings import CACHE_VARIABLE
+
+PROGRAM = Path(sys.executable).with_name("kmod-harness")
+SECONDS = 120.0
+SHARED = ("kernels", "toolchains", "guest", "programs", "initramfs", "vmlinux")  # of a cache
+
+
+@dataclass(frozen=True)
+class Front:
+    """Runs kmod-harness in `folder`; `cache` and `scratch` (TMPDIR) are this front's alone."""
+
+    folder: Path
+    cache: Path
+    scratch: Path
+
+    def _env(self, environment: dict[str, str]) -> dict[str, str]:
+        own = {CACHE_VARIABLE: str(self.cache), "TMPDIR": str(self.scratch), "COLUMNS": "80"}
+        return os.environ | own | environment
+
+    def run(self, *words: str, stdin: bytes | None = None, **environment: str) -> Completed:
+        """Run a command to its end."""
+        deadline = Deadline(SECONDS, "kmod-harness")
+        argv = [str(PROGRAM), *words]
+        return process.run(
+            argv, deadline=deadline, cwd=self.folder, env=self._env(environment), input=stdin, check=False
+        )
+
+    @contextlib.contextmanager
+    def start(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a command, to be disturbed; it has ended when the context is left."""
+        started = process.start([str(PROGRAM), *words], cwd=self.folder, env=self._env({}))
+        try:
+            yield started
+        finally:
+            process.end(started, grace=10)
+
+    def processes(self) -> dict[int, str]:
+        """The command lines of all processes that belong to this front, by id."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                about = words + (entry / "environ").read_bytes().decode(errors="replace")
+            except OSError:
+                continue  # gone already
+            if str(self.cache) in about:
+                found[int(entry.name)] = words
+        return found
+
+    def find(self, wanted: Callable[[str], bool]) -> int | None:
+        """The id of a process of this front whose command line is the wanted one."""
+        return next((pid for pid, words in self.processes().items() if wanted(words)), None)
+
+    @staticmethod
+    def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+        """Poll until something is so."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"{what}: not within {seconds} s"
+            time.sleep(0.02)
+
+    def left_behind(self) -> list[str]:
+        """Processes, half-made and temporary files that outlived the commands; there should be none."""
+        parts = [str(path) for path in self.cache.rglob("*.part")]
+        mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.cache) in line]
+        return [*self.processes().values(), *parts, *map(str, self.scratch.iterdir()), *mounts]
+
+
+def make_front(folder: Path, shared: Path | None = None) -> Front:
+    """A front below `folder`. shared: a cache whose kernels and programs are used; else an empty one."""
+    front = Front(folder / "work", folder / "cache", folder / "scratch")
+    for path in (front.folder, front.cache, front.scratch):
+        path.mkdir()
+    for name in SHARED if shared else ():
+        assert shared is not None
+        shutil.copytree(shared / name, front.cache / name, symlinks=True, copy_function=_link)
+    return front
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link where that can be; links out of the cache would not be seen in the sandbox."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
