@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from harness.settings import Settings
 from harness.verdict.finding import Outcome
 from harness.workbench import Checked, Options, Workbench, resolve_module
 
+TRACE_LINES = 20  # of a defect of our own
 DEFAULT_KERNEL = "6.12"  # Debian stable's
 PROGRESS = pytest.StashKey[Progress]()
 WORKBENCH = pytest.StashKey[Workbench]()
@@ -169,8 +171,12 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
     )
 
 
-def no_verdict_row(item: ModuleItem, error: HarnessError, seconds: float) -> ResultRow:
-    """The result when the harness failed."""
+def no_verdict_row(item: ModuleItem, error: BaseException, seconds: float) -> ResultRow:
+    """The result when the harness failed; a defect of ours is told with its traceback."""
+    if not isinstance(error, Failure):
+        trace = "".join(traceback.format_exception(error)).splitlines()
+        message = f"a defect of the harness: {type(error).__name__}: {error}"
+        error = HarnessError(message, evidence=trace[-TRACE_LINES:])
     return ResultRow(
         module=item.module.name,
         kernel=item.spec,

@@ -28,6 +28,7 @@ from harness.module_tests import (
     NO_VERDICT,
     ROWS,
     WORKBENCH,
+    CheckFailure,
     ModuleFile,
     ModuleItem,
     kernel_specs,
@@ -38,6 +39,7 @@ from harness.pool import Ahead
 from harness.report.rows import ResultRow
 from harness.workbench import Workbench, resolve_module
 
+MANIFEST = "module.yaml"
 BUILD_FILES = ("Kbuild", "Makefile")
 
 
@@ -85,9 +87,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """A module.yaml, or the kbuild file of a folder without one when it was named as an argument."""
-    named = file_path.name in BUILD_FILES and parent.session.isinitpath(file_path)
-    if file_path.name == "module.yaml" or named:
+    """A module.yaml beside a kbuild file, or either of them when it was named as an argument.
+
+    Other projects have files of these names too: they are left alone.
+    """
+    named = parent.session.isinitpath(file_path)
+    manifest = file_path.name == MANIFEST
+    ours = manifest and any((file_path.parent / name).is_file() for name in BUILD_FILES)
+    if ours or (named and (manifest or file_path.name in BUILD_FILES)):
         return ModuleFile.from_parent(parent, path=file_path)
     return None
 
@@ -157,7 +164,9 @@ def pytest_runtest_makereport(
     """Remember which tests ended without a verdict, and which were skipped."""
     report = yield
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, HarnessError):
+    # A module's own failure is a CheckFailure; whatever else ends its test is no verdict about it.
+    unforeseen = isinstance(item, ModuleItem) and report.failed and not isinstance(error, CheckFailure)
+    if error and (unforeseen or isinstance(error, HarnessError)):
         item.config.stash[NO_VERDICT] = True
         if isinstance(item, ModuleItem):
             item.config.stash[ROWS].append(no_verdict_row(item, error, call.duration))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.build.kbuild import Build, build_all
 from harness.build.module import Module, load_module
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.fleet import Fleet, MachineOptions
 from harness.guest.guest import Guest
 from harness.guest.lifecycle import Subject, observe
@@ -53,6 +53,7 @@ class Workbench:
     def __post_init__(self) -> None:
         self.fleet = Fleet(self.settings, self.progress, self.options.machines)
         self._kernels: dict[str, Kernel] = {}
+        self._no_kernels: dict[str, HarnessError] = {}
         self._builds: dict[tuple[Path, str], Build] = {}
 
     def close(self) -> None:
@@ -61,8 +62,14 @@ class Workbench:
 
     def kernel(self, spec: str) -> Kernel:
         """The kernel for a spec. Raises UsageError for a wrong one, HarnessError for one that cannot be had."""
+        if spec in self._no_kernels:
+            raise self._no_kernels[spec]
         if spec not in self._kernels:
-            self._kernels[spec] = resolve_kernel(spec, self.settings, self.progress)
+            try:
+                self._kernels[spec] = resolve_kernel(spec, self.settings, self.progress)
+            except HarnessError as error:
+                self._no_kernels[spec] = error  # the network is not asked again for every module
+                raise
         return self._kernels[spec]
 
     def build(self, pairs: Sequence[tuple[Module, Kernel]]) -> list[Build]:

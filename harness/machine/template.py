@@ -50,10 +50,12 @@ class Recipe:
 
     def key(self) -> str:
         """Changes whenever anything does that could make a saved machine useless, QEMU's program included."""
-        qemu = Path(shutil.which(self.spec.qemu) or self.spec.qemu)
+        qemu = shutil.which(self.spec.qemu)
+        if qemu is None:
+            raise process.MissingToolError(f"{self.spec.qemu} is not installed", hint="invoke doctor")
         identity = [FORMAT, json.dumps(asdict(self.spec)), self.accelerator]
         identity += [str(self.files.command_line)]
-        for path in (qemu.resolve(), self.files.kernel, self.files.initramfs):
+        for path in (Path(qemu).resolve(), self.files.kernel, self.files.initramfs):
             status = path.stat()
             identity += [str(path), str(status.st_size), str(status.st_mtime_ns)]
         return store.digest(*identity)
