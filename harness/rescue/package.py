@@ -16,6 +16,7 @@ from harness.kernels.arch import ARCHES, host_arch
 from harness.kernels.kernel import Kernel
 from harness.kernels.trees import find_compiler, find_release
 from harness.rescue.board import Board, Facts
+from harness.settings import PROJECT
 from harness.workbench import Workbench, resolve_module
 
 MODULE = "force_rmmod"
@@ -31,8 +32,11 @@ def carry(program: bytes, ko: bytes) -> bytes:
 
 
 def rescue_module() -> Module:
-    """The rescue module's sources."""
-    return resolve_module(MODULE)
+    """The rescue module's sources, which come with a checkout only."""
+    folder = PROJECT / "kmod" / MODULE
+    if not folder.is_dir():
+        raise UsageError(f"the sources of {MODULE} are not here ({folder})", hint="run it in a checkout")
+    return resolve_module(str(folder))
 
 
 def program_sources(module: Module) -> list[Path]:
