@@ -264,6 +264,116 @@ def rescue(
         return carry_out(request, workbench, sys.stdout)
 
 
+PLACE_HELP = {
+    "kernel": f"of a virtual machine: {ONE_KERNEL_HELP}",
+    "host": "of a board: user@board or user@board:port",
+    "local": "of this machine",
+    "accel": ACCEL_HELP,
+    "machine": MACHINE_HELP,
+    "identity": "private key to log in with (default: the agent's, then ~/.ssh/id_*)",
+    "known-hosts": "file with the board's host key (default: ssh's own)",
+}
+
+
+@contextlib.contextmanager
+def _place(
+    kernel: str,
+    modules: list[str],
+    host: str,
+    local: bool,
+    accel: str,
+    machine: str,
+    identity: str,
+    known_hosts: str,
+) -> Iterator[Any]:
+    """The kernel that the options mean."""
+    from harness.places import Choice, open_place
+
+    choice = Choice(
+        kernel=kernel,
+        modules=modules,
+        host=host,
+        local=local,
+        identity=Path(identity).expanduser() if identity else None,
+        known_hosts=Path(known_hosts).expanduser() if known_hosts else None,
+    )
+    choice.check()
+    with (
+        _workbench(accel, machine=machine) as workbench,
+        open_place(choice, DEFAULT_KERNEL, workbench) as place,
+    ):
+        yield place
+
+
+@task(
+    klass=HarnessTask,
+    iterable=["module"],
+    help={
+        **PLACE_HELP,
+        "module": "only what belongs to this module; in a virtual machine it is loaded first; can be repeated",
+        "output": "write .svg, .png (by Graphviz), .dot, .mmd (Mermaid) or .txt instead of printing a table",
+    },
+)
+@command
+def graph(
+    _context: Context,
+    module: list[str],
+    kernel: str = "",
+    host: str = "",
+    local: bool = False,
+    output: str = "",
+    accel: str = "auto",
+    machine: str = "q35",
+    identity: str = "",
+    known_hosts: str = "",
+) -> Exit:
+    """Show which modules use which, how often each is held and by what else."""
+    from harness import graphs
+
+    if output:
+        graphs.check_output(Path(output))
+    with _place(kernel, module, host, local, accel, machine, identity, known_hosts) as place:
+        whole = place.graph()
+        part = whole.around(place.chosen) if place.chosen else whole
+        return graphs.show(part, Path(output) if output else None, sys.stdout)
+
+
+@task(
+    klass=HarnessTask,
+    name="unload-order",
+    positional=["name"],
+    iterable=["module"],
+    help={
+        **PLACE_HELP,
+        "name": "the module that shall go",
+        "module": "in a virtual machine: load it first (a name or a path); can be repeated",
+        "do": "unload them, in that order",
+    },
+)
+@command
+def unload_order(
+    _context: Context,
+    name: str,
+    module: list[str],
+    kernel: str = "",
+    host: str = "",
+    local: bool = False,
+    do: bool = False,
+    accel: str = "auto",
+    machine: str = "q35",
+    identity: str = "",
+    known_hosts: str = "",
+) -> Exit:
+    """Tell what must be unloaded before a module can go, and what stands in the way; do it with --do."""
+    from harness import graphs
+
+    if name in ("--help", "-h"):  # invoke takes whatever comes first as the name
+        _program().run([sys.argv[0], "--help", "unload-order"], exit=False)
+        return Exit.OK
+    with _place(kernel, module, host, local, accel, machine, identity, known_hosts) as place:
+        return graphs.unload_order(place, name, sys.stdout, do=do)
+
+
 @task(klass=HarnessTask, help={"install": "install what is missing (through sudo unless root)"})
 @command
 def doctor(_context: Context, install: bool = False) -> Exit:
@@ -291,7 +401,7 @@ def clean(_context: Context, all: bool = False) -> Exit:
     return Exit.OK
 
 
-namespace = Collection(build, vm_test, kernels, shell, rescue, doctor, clean)
+namespace = Collection(build, vm_test, kernels, shell, rescue, graph, unload_order, doctor, clean)
 
 
 def _program() -> HarnessProgram:

@@ -29,6 +29,7 @@ class LoadedModule:
     users: tuple[str, ...]  # modules that use it
     state: str  # "Live", "Loading" or "Unloading"
     taints: str  # letters, e.g. "OE"
+    permanent: bool = False  # has an init function but no exit function
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def parse_modules(text: str) -> dict[str, LoadedModule]:
             users=tuple(user for user in users.split(",") if user not in ("", "-", "[permanent]")),
             state=state,
             taints="".join(taints).strip("()"),
+            permanent="[permanent]" in users.split(","),
         )
     return result
 
@@ -101,13 +103,14 @@ class Guest:
         Returns OK, KILLED (the kernel killed the caller: an oops) or the errno's name.
         """
         text = " ".join(f"{key}={_quoted(value)}" for key, value in (parameters or {}).items())
-        return self._system_call(call, path, text, seconds=seconds)
+        return self.system_call(call, path, text, seconds=seconds)
 
     def rmmod(self, name: str, *, force: bool = False, seconds: float | None = None) -> str:
         """Unload a module by delete_module(2), not waiting for its users. Returns as insmod does."""
-        return self._system_call("delete", name, "nf" if force else "n", seconds=seconds)
+        return self.system_call("delete", name, "nf" if force else "n", seconds=seconds)
 
-    def _system_call(self, *words: str, seconds: float | None) -> str:
+    def system_call(self, *words: str, seconds: float | None = None) -> str:
+        """Make a module system call through kmodctl, which explains the words. Returns as insmod does."""
         result = self.run("kmodctl", *words, seconds=seconds)
         if result.killed:
             return KILLED

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""A kernel whose modules can be looked at and unloaded: a guest's, a board's, this machine's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness import process
+from harness.deadline import Deadline
+from harness.errors import HarnessError, UsageError
+from harness.guest.dependencies import ModuleGraph
+from harness.guest.guest import Guest, parse_modules
+from harness.guest.lifecycle import Subject
+from harness.guest.observation import OK
+from harness.machine.kernel_modules import canonical
+from harness.rescue.address import parse_address
+from harness.rescue.board import Board, checked, read_facts
+from harness.rescue.connection import connect_board
+from harness.workbench import Workbench, resolve_module
+
+STEP_SECONDS = 30.0
+MODULES = Path("/proc/modules")
+
+
+class Place(Protocol):
+    """What the commands need of a kernel."""
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The modules that the user named, as the kernel names them."""
+
+    def graph(self) -> ModuleGraph:
+        """Its modules as they are now."""
+
+    def unload(self, name: str) -> str:
+        """Unload a module, not by force. Returns OK or what the kernel or rmmod said."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which kernel the user means: one of a virtual machine, of a board, or this machine's."""
+
+    kernel: str = ""  # spec
+    modules: Sequence[str] = ()  # in a virtual machine: loaded first
+    host: str = ""  # user@board
+    local: bool = False
+    identity: Path | None = None  # private key for the board
+    known_hosts: Path | None = None
+
+    def check(self) -> None:
+        """UsageError when it names more than one."""
+        if sum((bool(self.kernel), bool(self.host), self.local)) > 1:
+            raise UsageError("--kernel, --host and --local exclude each other")
+
+
+class GuestPlace:
+    """The kernel of a virtual machine."""
+
+    def __init__(self, guest: Guest, chosen: tuple[str, ...]) -> None:
+        self._guest = guest
+        self.chosen = chosen
+
+    def graph(self) -> ModuleGraph:
+        """See Place.graph."""
+        return ModuleGraph(self._guest.modules())
+
+    def unload(self, name: str) -> str:
+        """See Place.unload."""
+        return self._guest.rmmod(name)
+
+
+class BoardPlace:
+    """The kernel of a board."""
+
+    def __init__(self, board: Board, chosen: tuple[str, ...]) -> None:
+        self._board = board
+        self.chosen = chosen
+
+    def graph(self) -> ModuleGraph:
+        """See Place.graph."""
+        return ModuleGraph(parse_modules(checked(self._board.run("cat", str(MODULES))).output))
+
+    def unload(self, name: str) -> str:
+        """See Place.unload."""
+        result = self._board.run_as_root("rmmod", name, seconds=STEP_SECONDS)
+        return OK if result.returncode == 0 else result.output.strip()
+
+
+class LocalPlace:
+    """This machine's kernel."""
+
+    def __init__(self, chosen: tuple[str, ...]) -> None:
+        self.chosen = chosen
+
+    def graph(self) -> ModuleGraph:
+        """See Place.graph."""
+        try:
+            return ModuleGraph(parse_modules(MODULES.read_text()))
+        except OSError as error:
+            raise HarnessError(f"{MODULES}: {error.strerror}; is this a kernel without modules?") from error
+
+    def unload(self, name: str) -> str:
+        """See Place.unload."""
+        done = process.run(["rmmod", name], deadline=Deadline(STEP_SECONDS, "rmmod"), check=False)
+        return OK if done.returncode == 0 else done.output.strip()
+
+
+@contextlib.contextmanager
+def open_place(choice: Choice, default_kernel: str, workbench: Workbench) -> Iterator[Place]:
+    """Connect to what was chosen; a virtual machine is started, and its modules are loaded."""
+    choice.check()
+    if choice.local:
+        yield LocalPlace(tuple(choice.modules))
+    elif choice.host:
+        deadline = Deadline(STEP_SECONDS, f"connect to {choice.host}")
+        keys = {"identity": choice.identity, "known_hosts": choice.known_hosts}
+        with connect_board(parse_address(choice.host), **keys, deadline=deadline) as runner:
+            yield BoardPlace(Board(runner, read_facts(runner), ""), tuple(choice.modules))
+    else:
+        kernel = choice.kernel or default_kernel
+        with machine_with(kernel, choice.modules, workbench, "graph") as (guest, loaded):
+            yield GuestPlace(guest, loaded)
+
+
+@contextlib.contextmanager
+def machine_with(
+    kernel: str, modules: Sequence[str], workbench: Workbench, label: str
+) -> Iterator[tuple[Guest, tuple[str, ...]]]:
+    """A virtual machine in which modules are loaded, what they need before them; and their names."""
+    target = workbench.kernel(kernel)
+    builds = workbench.build([(resolve_module(name), target) for name in modules])
+    for build in builds:
+        if build.state == "failed":
+            raise HarnessError(f"{build.module.name} cannot be built", evidence=build.problems, log=build.log)
+    with workbench.fleet.machine(target, label) as (_machine, guest):
+        for build in builds:
+            for ko in build.objects:
+                needed = workbench.upload_needed(guest, build, ko)
+                parameters = build.module.expectation.params
+                for subject in (*needed, Subject(canonical(ko.name), guest.upload(ko), parameters)):
+                    _load(guest, subject)
+        yield guest, tuple(canonical(ko.name) for build in builds for ko in build.objects)
+
+
+def _load(guest: Guest, subject: Subject) -> None:
+    if subject.name in guest.modules():
+        return
+    answer = guest.insmod(subject.path, subject.parameters)
+    if answer != OK:
+        said = [record.text for record in guest.log()][-5:]
+        raise HarnessError(f"{subject.name} cannot be loaded: {answer}", evidence=said)
