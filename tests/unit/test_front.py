@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import process, tasks
+from harness.build.manifest import parse_manifest
+from harness.deadline import Deadline
+from harness.errors import Exit, HarnessError, UsageError
+from harness.kernels.kernel import Kernel
+from harness.progress import Silent
+from harness.settings import CACHE_VARIABLE, Settings
+from harness.verdict.patterns import KINDS
+from harness.workbench import Workbench, resolve_module
+from tests.front import PROGRAM, Front, make_front
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Front:
+    """With an empty cache: nothing here gets as far as to need one."""
+    front = make_front(tmp_path_factory.mktemp("front"))
+    for name, manifest in {
+        "plain": "",
+        "unknown_key": "relods: 3\n",
+        "twice": "reloads: 3\nload: ok\nreloads: 2\n",
+        "wrong_class": "expect_splat: {class: nul-deref, pattern: x, reason: y}\n",
+    }.items():
+        folder = front.folder / name
+        folder.mkdir()
+        (folder / "Kbuild").write_text(f"obj-m := {name}.o\n")
+        (folder / "module.yaml").write_text(manifest)
+    return front
+
+
+WRONG = {
+    "frobnicate": "No idea what 'frobnicate' is!",
+    "--frobnicate": "No idea what '--frobnicate' is!",
+    "vm-test --frobnicate": "next: kmod-harness vm-test --help",
+    "vm-test --kernel": "--kernel needed value",
+    "vm-test --reloads many": "'many' is no whole number",
+    "vm-test --reloads -1 --module plain": "--reloads -1: want 1 or more",
+    "vm-test --accel hvf --module plain": "no accelerator 'hvf': choose auto, kvm or tcg",
+    "vm-test --module plain --junit no/such/folder.xml": "mkdir -p",
+    "vm-test --module plain --markdown plain": "it is a folder",
+    "build --module nosuch": "unknown module 'nosuch'",
+    "build --module unknown_key": "unknown_key/module.yaml:1: unknown key relods; did you mean reloads?",
+    "build --module twice": "twice/module.yaml:3: key reloads for the second time (first in line 1)",
+    "vm-test --module wrong_class": "wrong_class/module.yaml:1: expect_splat.class: unknown class 'nul-deref'",
+    "build --module wrong_class": "did you mean null-deref?",
+    "build --module plain --kernel ./nowhere": "kernel ./nowhere: no such folder",
+    "build --module plain --make-arg M=x": "'M=x' cannot be given to make here",
+}
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """A command takes the signals that end it; the tests want them back."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("words", WRONG)
+@pytest.mark.usefixtures("signals")
+def test_wrong_usage(
+    front: Front, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(front.folder)
+    monkeypatch.setenv(CACHE_VARIABLE, str(front.cache))
+    monkeypatch.setattr(sys, "argv", [str(PROGRAM), *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        tasks.main()
+    message = capsys.readouterr().err
+    assert ended.value.code == Exit.USAGE, message
+    assert WRONG[words] in message
+
+
+def test_wrong_usage_as_a_program(front: Front) -> None:
+    done = front.run("vm-test", "--module", "wrong_class")
+    assert done.returncode == Exit.USAGE, done.output
+    assert done.output.startswith("error: ")
+    assert front.left_behind() == []
+
+
+@pytest.mark.parametrize("factor", ["0", "fast"])
+def test_wrong_timeout_factor(front: Front, factor: str) -> None:
+    done = front.run("vm-test", "--module", "plain", KMOD_HARNESS_TIMEOUT_FACTOR=factor)
+    assert done.returncode == Exit.USAGE, done.output
+    assert f"KMOD_HARNESS_TIMEOUT_FACTOR={factor}: want a number" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_cache_that_cannot_be(front: Front) -> None:
+    done = front.run("build", "--module", "plain", KMOD_HARNESS_CACHE="/dev/null")
+    assert done.returncode == Exit.NO_VERDICT, done.output
+    assert "next: check /dev/null, or put the cache elsewhere" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_classes_of_splats_are_known() -> None:
+    text = "expect_splat: {{class: {}, pattern: x, reason: y}}"
+    for kind in KINDS:
+        assert parse_manifest(text.format(kind), "m.yaml", KINDS).expect_splat
+    with pytest.raises(UsageError, match=r"unknown class 'nonsense'; known: .*null-deref"):
+        parse_manifest(text.format("nonsense"), "m.yaml", KINDS)
+
+
+def make_kernel(tmp_path: Path) -> Kernel:
+    return Kernel("6.12", "6.12.1", "x86_64", tmp_path, tmp_path, tmp_path, "gcc-14", "nowhere")
+
+
+def test_a_circle_of_dependencies(tmp_path: Path) -> None:
+    for name, other in (("one", "two"), ("two", "one")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Kbuild").touch()
+        (tmp_path / name / "module.yaml").write_text(f"depends: [{other}]\n")
+    workbench = Workbench(Settings(cache=tmp_path / "cache"), Silent())
+    with pytest.raises(UsageError, match="in a circle: one -> two -> one"):
+        workbench.build([(resolve_module(str(tmp_path / "one")), make_kernel(tmp_path))])
+
+
+def test_a_kernel_that_cannot_be_had_is_asked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(spec: str, *_: object) -> Kernel:
+        asked.append(spec)
+        raise HarnessError("no network")
+
+    monkeypatch.setattr("harness.workbench.resolve_kernel", refuse)
+    workbench = Workbench(Settings(cache=tmp_path), Silent())
+    for _ in range(2):
+        with pytest.raises(HarnessError, match="no network"):
+            workbench.kernel("6.12")
+    assert asked == ["6.12"]
+
+
+def test_files_of_other_projects_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n")
+    (tmp_path / "test_theirs.py").write_text("def test_theirs():\n    pass\n")
+    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.output
+    assert "1 passed" in done.output
