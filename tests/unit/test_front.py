@@ -53,7 +53,6 @@ WRONG = {
     "vm-test --module wrong_class": "wrong_class/module.yaml:1: expect_splat.class: unknown class 'nul-deref'",
     "build --module wrong_class": "did you mean null-deref?",
     "build --module plain --kernel ./nowhere": "kernel ./nowhere: no such folder",
-    "build --module plain --make-arg M=x": "'M=x' cannot be given to make here",
 }
 
 
