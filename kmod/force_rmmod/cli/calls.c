@@ -166,8 +166,10 @@ static int wait_for(int pipe_end, int seconds)
 
 		poll(sources, 2, 500);
 		log_read();
+		if (sources[0].revents && read(pipe_end, &error, sizeof(error)) == sizeof(error))
+			return error;
 		if (sources[0].revents)
-			return read(pipe_end, &error, sizeof(error)) == sizeof(error) ? error : DIED;
+			return DIED;
 		say_interrupted();
 		if (signals > 1 || (seconds != NO_LIMIT && time(NULL) > end))
 			return HANGS;

@@ -185,6 +185,8 @@ static int remove_victim(const char *name)
 	switch (error) {
 	case 0:
 		return report_end(RESCUED, "rescued", "%s is removed", name);
+	case ENOENT:
+		return report_end(RESCUED, "rescued", "%s is gone: somebody else removed it", name);
 	case DIED:
 		return report_end(FAILED, "failed", "the kernel oopsed while it removed %s", name);
 	case HANGS:

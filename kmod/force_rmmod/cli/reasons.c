@@ -144,8 +144,6 @@ const char *reason_of_delete(int error)
 		return "somebody uses it";
 	case EBUSY:
 		return "it is being loaded or removed";
-	case ENOENT:
-		return "it is gone already";
 	case EPERM:
 		return "the right to remove modules is missing";
 	default:
