@@ -60,15 +60,29 @@ class _BarWhenKnown(bars.ProgressColumn):
 
 
 class LiveProgress:
-    """One line for each running task; a line stays for each that took longer than SHOWN_AFTER."""
+    """One line for each running task; a line stays for each that took longer than SHOWN_AFTER.
+
+    Without running tasks nothing is refreshed: the terminal may be somebody else's, e.g. a shell's.
+    """
 
     def __init__(self, display: bars.Progress) -> None:
         self._display = display
+        self._lock = threading.Lock()
+        self._running = 0
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._running += change
+            if self._running:
+                self._display.start()
+            else:
+                self._display.stop()
 
     @contextlib.contextmanager
     def task(self, label: str) -> Iterator[Task]:
         """See harness.progress.Progress."""
         number = self._display.add_task(plain(label), total=None, detail="")
+        self._count(1)
         running = _LiveTask(self._display, number)
         start = time.monotonic()
         error: BaseException | None = None
@@ -79,6 +93,7 @@ class LiveProgress:
             raise
         finally:
             self._display.remove_task(number)
+            self._count(-1)
             seconds = time.monotonic() - start
             if seconds > SHOWN_AFTER or error:
                 self.note(f"{label}: {_end_word(error, running.outcome)} after {seconds_text(seconds)}")
@@ -125,8 +140,10 @@ def _live(stream: TextIO) -> Iterator[LiveProgress]:
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    with display:
+    try:
         yield LiveProgress(display)
+    finally:
+        display.stop()
 
 
 class PlainProgress:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,23 @@ def test_terminal_is_left_as_it_was_whatever_ends_the_run(how: signal.Signals) -
     assert b"waiting" in shown
     assert b"\x1b[?25l" not in shown  # the cursor is never hidden
     assert b"\x1b[?1049h" not in shown  # nor the alternate screen used
+
+
+def test_a_terminal_is_not_touched_while_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    with open_progress(terminal) as opened:
+        for _ in range(2):
+            with opened.task("boot"):
+                pass
+            before = terminal.getvalue()
+            time.sleep(0.4)  # several refreshes of a live display
+            assert terminal.getvalue() == before
+
+
+def test_outcome_instead_of_done(progress: PlainProgress, stream: io.StringIO, clock: Clock) -> None:
+    with progress.task("vms on 6.12") as task:
+        clock.now += 5
+        task.conclude("crashed")
+    assert stream.getvalue() == "vms on 6.12: crashed after 5.0 s\n"
