@@ -2,6 +2,7 @@
 #   make vm-test    fresh machine: installs what is missing, fetches a kernel, builds, boots, tests, reports
 #   make test       everything that CI runs
 #   make check      what needs no virtual machine: formats, types, unit tests
+#   make benchmark  how fast all this is here, beside its goals; OPTIONS="--only clone --quiet 60"
 # KERNELS="5.10 6.12" chooses the kernels of vm-test.
 
 PYTHON ?= python3
@@ -28,7 +29,7 @@ check: $(READY)
 	$(BIN)/pytest -m "not vm" tests
 
 benchmark: setup
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed $(OPTIONS)
 
 # The only step that may need root: programs such as QEMU, once.
 setup: $(READY)

@@ -81,6 +81,7 @@ def run(chosen: argparse.Namespace) -> int:
     """Do what the command line says; 0 unless something could not be measured."""
     console = Console(highlight=False)
     before = host.load()
+    host.adopt_orphans()
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(open_progress(sys.stderr))
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
