@@ -31,5 +31,5 @@ static void __exit depend_b_exit(void)
 module_init(depend_b_init);
 module_exit(depend_b_exit);
 
-MODULE_DESCRIPTION("User B of the function that depend_s exports");
+MODULE_DESCRIPTION("User B of the functions that depend_s exports");
 MODULE_LICENSE("GPL");

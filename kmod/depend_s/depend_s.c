@@ -6,9 +6,10 @@
  *	lsmod | grep depend	("depend_s ... 2 depend_b,depend_a")
  *	rmmod depend_s		(EWOULDBLOCK, "in use", until both are gone)
  *
- * The kernel resolves the exported function when a user is loaded and ties the
- * two with a struct module_use: that link, not a call, pins this module. It is
- * also seen in /sys/module/depend_s/holders.
+ * The kernel resolves the exported functions when a user is loaded and ties the
+ * two with one struct module_use, however many of the functions it uses: that
+ * link, not a call, pins this module. It is also seen in
+ * /sys/module/depend_s/holders.
  *
  * The log shows one line for loading, one a call, one for unloading.
  */
@@ -30,6 +31,12 @@ int depend_s_call(const char *user)
 }
 EXPORT_SYMBOL_GPL(depend_s_call);
 
+int depend_s_calls_made(void)
+{
+	return atomic_read(&depend_s_calls);
+}
+EXPORT_SYMBOL_GPL(depend_s_calls_made);
+
 static int __init depend_s_init(void)
 {
 	pr_info("loaded\n");
@@ -38,11 +45,11 @@ static int __init depend_s_init(void)
 
 static void __exit depend_s_exit(void)
 {
-	pr_info("unloaded after %d calls\n", atomic_read(&depend_s_calls));
+	pr_info("unloaded after %d calls\n", depend_s_calls_made());
 }
 
 module_init(depend_s_init);
 module_exit(depend_s_exit);
 
-MODULE_DESCRIPTION("Exports a function that pins this module");
+MODULE_DESCRIPTION("Exports functions that pin this module");
 MODULE_LICENSE("GPL");

@@ -5,4 +5,7 @@
 /* Logs that user is here, and returns how many calls there have been. */
 int depend_s_call(const char *user);
 
+/* How many calls there have been. */
+int depend_s_calls_made(void);
+
 #endif

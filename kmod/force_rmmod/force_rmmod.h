@@ -3,11 +3,16 @@
 #ifndef FORCE_RMMOD_H
 #define FORCE_RMMOD_H
 
+#include <linux/list.h>
 #include <linux/types.h>
 
+struct device;
 struct kobject;
 struct module;
 struct mutex;
+
+/* main.c: whether to take a risk, named in the log, when proof is missing. */
+extern bool fr_force;
 
 /*
  * lookup.c: the address of a variable that the kernel does not export, of at
@@ -17,7 +22,8 @@ void *fr_lookup(const char *symbol, size_t size);
 
 /*
  * victim.c: the module. Found by name, with a reference that keeps it from
- * being freed until fr_victim_put(); fr_victim_find() returns an ERR_PTR.
+ * being freed until fr_victim_put(), if it has got as far as to have one;
+ * fr_victim_find() returns an ERR_PTR.
  */
 struct module *fr_victim_find(const char *name);
 void fr_victim_put(struct module *victim);
@@ -25,8 +31,9 @@ int fr_victim_describe(struct module *victim);
 
 /* What fr_victim_judge() found, if not a negative errno. */
 enum fr_verdict {
-	FR_NOTHING_TO_DO,
-	FR_STUCK,
+	FR_SOUND,	/* init returned, nobody holds it, and it has its own exit */
+	FR_LEAKED,	/* the same, but for references: whose? */
+	FR_STUCK,	/* init or exit died, or there is no exit */
 };
 
 int fr_victim_judge(struct module *victim);
@@ -34,7 +41,7 @@ int fr_victim_judge(struct module *victim);
 /* Nobody gets hold of the victim until it is released, into a state, or reset. */
 int fr_victim_quarantine(struct module *victim, int state);
 void fr_victim_release(struct module *victim, int state);
-void fr_victim_reset(struct module *victim);
+void fr_victim_reset(struct module *victim, bool keep_exit);
 
 /* The first word of the victim's writable data that holds value, or NULL. */
 unsigned long *fr_victim_holder(struct module *victim, unsigned long value);
@@ -44,6 +51,12 @@ int fr_victim_each_word(struct module *victim,
 			int (*fn)(struct module *victim, unsigned long *word, void *data),
 			void *data);
 
+/* Whether an address that is perhaps NULL lies in the victim's memory. */
+bool fr_victim_has(const struct module *victim, const void *address);
+
+/* Whether a string stands in the victim's memory, with its end. */
+bool fr_victim_has_string(const struct module *victim, const char *string);
+
 /* Whether a sysfs object is younger than the victim's own. */
 bool fr_victim_is_older(const struct module *victim, const struct kobject *kobj);
 
@@ -51,14 +64,113 @@ bool fr_victim_is_older(const struct module *victim, const struct kobject *kobj)
 int fr_loader_resolve(void);
 int fr_loader_repair(void);
 
+/* async.c: asynchronous calls of the victim whose worker died; how many. */
+int fr_async_repair(struct module *victim, bool apply);
+
+/*
+ * tasks.c: what is on the stacks of the living. A task counts if fn says so of
+ * any word of its stack that is in use; each() is called for it.
+ */
+struct task_struct;
+
+struct fr_stack_query {
+	bool (*match)(unsigned long word, bool waiting, const void *data);
+	const void *data;
+	/* May be NULL: tasks that do not count at all. */
+	bool (*skip)(struct task_struct *task, const void *data);
+};
+
+int fr_tasks_count(const struct fr_stack_query *query,
+		   void (*each)(struct task_struct *task, const void *data));
+void fr_tasks_print_stack(struct task_struct *task);
+
+/* Whether, for a while, always somebody living has an address in a range on the stack. */
+bool fr_tasks_hold(const void *start, size_t size);
+
+enum fr_lock {
+	FR_LOCK_FREE,
+	FR_LOCK_HELD,
+	FR_LOCK_DEAD,	/* its owner died with it */
+};
+
+/* Judged by the owner and by who has an address of the object on the stack. */
+enum fr_lock fr_tasks_lock(const struct mutex *lock, const void *object, size_t size);
+
+/* Whether a lock can be had within a second; it is not held on return. */
+bool fr_tasks_can_lock(struct mutex *lock, const char *name);
+
 /* references.c: 0, or -EBUSY if a living task may return into the victim. */
 int fr_references_check(const struct module *victim);
 
-/* undo.c: undo what the victim left behind, or, without apply, only look. */
-int fr_undo(struct module *victim, bool apply);
+/* holders.c: 0, or -EBUSY if files, mappings, sockets or mounts lead into it. */
+int fr_holders_check(struct module *victim);
 
-/* undo_<kind>.c: rows of the table; how many objects there were, or an errno. */
-int fr_undo_input(struct module *victim, bool apply);
-int fr_undo_platform(struct module *victim, bool apply);
+/* devices.c: all registered devices and drivers, under a spinlock. */
+int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data);
+u64 fr_devices_order(const struct kobject *kobj);
+
+/*
+ * undo.c: undo what the victim left behind, or, without apply, only look.
+ * repairs_only stops after the stage FR_REPAIR. Returns how many there were.
+ */
+enum fr_stage {
+	FR_REPAIR,	/* half-done things, which would stand in the way */
+	FR_ACTIVE,	/* what calls into the victim by itself */
+	FR_ENTRANCE,	/* what lets programs call into it */
+	FR_OBJECT,	/* what is in sysfs, youngest first */
+	FR_STORE,	/* what the others stood upon */
+	FR_STAGES,
+};
+
+struct fr_finds;
+
+struct fr_kind {
+	const char *name;
+	enum fr_stage stage;
+	/* Calls fr_found() for each; an errno refuses the rescue. */
+	int (*find)(struct module *victim, struct fr_finds *finds);
+	int (*undo)(struct module *victim, void *object);
+	/* Gives back what find took to keep the object; may be NULL. */
+	void (*put)(void *object);
+};
+
+/* order: larger for what was registered later, 0 if unknown. Never sleeps. */
+__printf(4, 5)
+int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format, ...);
+
+int fr_undo(struct module *victim, bool apply, bool repairs_only);
+
+/* undo_thread.c: whether a task is a living kernel thread of the victim's own. */
+bool fr_thread_is_of(struct task_struct *task, const struct module *victim);
+
+/* undo_<kind>.c: rows of the table in undo.c */
+extern const struct fr_kind fr_kind_half_probed;
+extern const struct fr_kind fr_kind_driver;
+extern const struct fr_kind fr_kind_platform;
+extern const struct fr_kind fr_kind_input;
+extern const struct fr_kind fr_kind_input_allocated;
+extern const struct fr_kind fr_kind_misc;
+extern const struct fr_kind fr_kind_cdev;
+extern const struct fr_kind fr_kind_chrdev;
+extern const struct fr_kind fr_kind_device;
+extern const struct fr_kind fr_kind_class;
+extern const struct fr_kind fr_kind_timer;
+extern const struct fr_kind fr_kind_hrtimer;
+extern const struct fr_kind fr_kind_work;
+extern const struct fr_kind fr_kind_workqueue;
+extern const struct fr_kind fr_kind_thread;
+extern const struct fr_kind fr_kind_irq;
+extern const struct fr_kind fr_kind_kprobe;
+extern const struct fr_kind fr_kind_tracepoint;
+extern const struct fr_kind fr_kind_notifier;
+extern const struct fr_kind fr_kind_proc;
+extern const struct fr_kind fr_kind_sysctl;
+extern const struct fr_kind fr_kind_debugfs;
+extern const struct fr_kind fr_kind_sysfs;
+extern const struct fr_kind fr_kind_kobject;
+extern const struct fr_kind fr_kind_filesystem;
+extern const struct fr_kind fr_kind_netdev;
+extern const struct fr_kind fr_kind_cache;
+extern const struct fr_kind fr_kind_region;
 
 #endif

@@ -30,7 +30,7 @@ static bool fr_lookup_confirms(unsigned long addr, const char *symbol, size_t si
 	return !kstrtoul(name + len + 5, 0, &found) && found >= size;
 }
 
-void *fr_lookup(const char *symbol, size_t size)
+static void *fr_lookup_ask(const char *symbol, size_t size)
 {
 	struct kprobe probe = { .symbol_name = symbol };
 
@@ -46,4 +46,28 @@ void *fr_lookup(const char *symbol, size_t size)
 	}
 
 	return probe.addr;
+}
+
+/* Kernels before 6.2 search all names for each; what was found is remembered. */
+struct fr_known {
+	const char *symbol;
+	void *address;
+};
+
+static struct fr_known fr_known[64];
+
+void *fr_lookup(const char *symbol, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fr_known) && fr_known[i].symbol; i++)
+		if (!strcmp(fr_known[i].symbol, symbol))
+			return fr_known[i].address;
+
+	if (i == ARRAY_SIZE(fr_known))
+		return fr_lookup_ask(symbol, size);
+
+	fr_known[i].address = fr_lookup_ask(symbol, size);
+	fr_known[i].symbol = symbol;
+	return fr_known[i].address;
 }

@@ -46,6 +46,10 @@ static char *fr_target;
 module_param_named(target, fr_target, charp, 0444);
 MODULE_PARM_DESC(target, "name of the module to make removable");
 
+bool fr_force;
+module_param_named(force, fr_force, bool, 0444);
+MODULE_PARM_DESC(force, "take the risks that the log names, instead of refusing (default: off)");
+
 /* The kernel's name of a module has '_' where that of the file may have '-'. */
 static int fr_target_name(char *name, size_t size)
 {
@@ -68,36 +72,65 @@ static int fr_target_name(char *name, size_t size)
 	return 0;
 }
 
+/* Who holds a module that is well, if anybody does. */
+static int fr_check_leaked(struct module *victim)
+{
+	int ret = fr_holders_check(victim);
+
+	if (!ret)
+		pr_warn("nobody is found who holds the %d references to %s\n",
+			module_refcount(victim), victim->name);
+
+	return ret;
+}
+
 /* Everything that can say no, none of which changes anything. */
 static int fr_check(struct module *victim)
 {
-	int ret;
+	int verdict, ret;
 
-	ret = fr_victim_judge(victim);
-	if (ret != FR_STUCK)
-		return ret;
+	verdict = fr_victim_judge(victim);
+	if (verdict < 0)
+		return verdict;
 
-	ret = fr_references_check(victim);
+	ret = verdict == FR_SOUND ? 0 : fr_references_check(victim);
+	if (!ret && verdict == FR_LEAKED)
+		ret = fr_check_leaked(victim);
+	if (!ret && verdict == FR_STUCK)
+		ret = fr_holders_check(victim);
 	if (ret)
 		return ret;
 
-	ret = fr_undo(victim, false);
-	if (ret)
+	ret = fr_undo(victim, false, verdict != FR_STUCK);
+	if (ret < 0)
 		return ret;
 
-	return FR_STUCK;
+	/* Sound, but for a device of its that is in the hands of the dead. */
+	if (verdict == FR_SOUND && ret)
+		return FR_LEAKED;
+
+	return verdict;
 }
 
 static int fr_rescue(struct module *victim)
 {
-	int state = READ_ONCE(victim->state);
-	int ret;
+	int state, verdict, ret;
 
-	ret = fr_check(victim);
-	if (ret != FR_STUCK)
+	/* First, since who waits for it holds the victim. */
+	ret = fr_async_repair(victim, true);
+	if (ret < 0)
 		return ret;
 
-	/* First, as it can still fail, and helps whatever comes of the rest. */
+	state = READ_ONCE(victim->state);
+	verdict = fr_check(victim);
+	if (verdict < 0)
+		return verdict;
+	if (verdict == FR_SOUND) {
+		pr_info("nothing to do: rmmod can remove %s\n", victim->name);
+		return 0;
+	}
+
+	/* Now, as it can still fail, and helps whatever comes of the rest. */
 	ret = fr_loader_repair();
 	if (ret)
 		return ret;
@@ -106,13 +139,15 @@ static int fr_rescue(struct module *victim)
 	if (ret)
 		return ret;
 
-	ret = fr_undo(victim, true);
-	if (ret) {
+	ret = fr_undo(victim, true, verdict != FR_STUCK);
+	if (ret < 0) {
 		fr_victim_release(victim, state);
 		return ret;
 	}
+	if (!ret)
+		pr_info("undo: nothing found of a known kind\n");
 
-	fr_victim_reset(victim);
+	fr_victim_reset(victim, verdict != FR_STUCK);
 	pr_info("%s can be removed now: rmmod %s\n", victim->name, victim->name);
 	return 0;
 }

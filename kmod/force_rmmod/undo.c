@@ -2,46 +2,203 @@
 /*
  * undo.c - what a dead init leaves behind, one row a kind
  *
- * A row finds the objects of one kind and undoes them: objects that lie in the
- * victim's memory, or that a pointer in its .data or .bss leads to and that the
- * owning list confirms. Children stand before their parents. With apply false it
- * only looks, and may refuse, before anything has been touched.
+ * A row finds the objects of one kind: objects that lie in the victim's memory,
+ * whose owner it is, or whose callbacks are its code, on the kernel's own lists;
+ * or that a pointer in its .data or .bss leads to and that the list confirms.
+ * Without apply it only looks, and may refuse, before anything has been touched.
+ *
+ * They are undone one at a time, and looked for anew after each, since one may
+ * take others with it. The stages order kinds; within a stage the object that
+ * was registered last goes first, where that is known.
  *
  * What no row finds, such as memory, or an object whose only pointer was on the
  * dead stack, stays behind.
  */
 #include <linux/kernel.h>
+#include <linux/list.h>
 #include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include "force_rmmod.h"
 
-struct fr_undo_row {
-	const char *kind;
-	int (*undo)(struct module *victim, bool apply);
+static const struct fr_kind *const fr_kinds[] = {
+	&fr_kind_half_probed,
+	&fr_kind_timer,
+	&fr_kind_hrtimer,
+	&fr_kind_work,
+	&fr_kind_thread,
+	&fr_kind_irq,
+	&fr_kind_kprobe,
+	&fr_kind_tracepoint,
+	&fr_kind_notifier,
+	&fr_kind_proc,
+	&fr_kind_sysctl,
+	&fr_kind_debugfs,
+	&fr_kind_sysfs,
+	&fr_kind_filesystem,
+	&fr_kind_misc,
+	&fr_kind_cdev,
+	&fr_kind_netdev,
+	&fr_kind_input,
+	&fr_kind_input_allocated,
+	&fr_kind_driver,
+	&fr_kind_platform,
+	&fr_kind_device,
+	&fr_kind_class,
+	&fr_kind_kobject,
+	&fr_kind_chrdev,
+	&fr_kind_workqueue,
+	&fr_kind_cache,
+	&fr_kind_region,
 };
 
-static const struct fr_undo_row fr_undo_rows[] = {
-	{ "input device", fr_undo_input },
-	{ "platform device", fr_undo_platform },
+struct fr_find {
+	struct list_head list;
+	const struct fr_kind *kind;
+	void *object;
+	u64 order;
+	char text[112];
 };
 
-int fr_undo(struct module *victim, bool apply)
+struct fr_finds {
+	struct list_head list;
+	const struct fr_kind *kind;	/* whose find is at work */
+};
+
+int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format, ...)
 {
-	int ret, count = 0;
-	size_t i;
+	struct fr_find *find;
+	va_list args;
 
-	for (i = 0; i < ARRAY_SIZE(fr_undo_rows); i++) {
-		ret = fr_undo_rows[i].undo(victim, apply);
+	find = kzalloc(sizeof(*find), GFP_ATOMIC);
+	if (!find)
+		return -ENOMEM;
+
+	find->kind = finds->kind;
+	find->object = object;
+	find->order = order;
+	va_start(args, format);
+	vsnprintf(find->text, sizeof(find->text), format, args);
+	va_end(args);
+
+	list_add_tail(&find->list, &finds->list);
+	return 0;
+}
+
+static void fr_undo_forget(struct fr_finds *finds)
+{
+	struct fr_find *find, *next;
+
+	list_for_each_entry_safe(find, next, &finds->list, list) {
+		if (find->kind->put)
+			find->kind->put(find->object);
+		kfree(find);
+	}
+	INIT_LIST_HEAD(&finds->list);
+}
+
+static int fr_undo_find(struct module *victim, enum fr_stage stage, struct fr_finds *finds)
+{
+	size_t i;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(fr_kinds); i++) {
+		if (fr_kinds[i]->stage != stage)
+			continue;
+		finds->kind = fr_kinds[i];
+		ret = fr_kinds[i]->find(victim, finds);
 		if (ret < 0) {
-			pr_err("refused: cannot undo every %s of %s\n",
-			       fr_undo_rows[i].kind, victim->name);
+			pr_err("refused: cannot undo every %s of %s\n", fr_kinds[i]->name,
+			       victim->name);
 			return ret;
 		}
+	}
+
+	return 0;
+}
+
+static struct fr_find *fr_undo_youngest(struct fr_finds *finds)
+{
+	struct fr_find *find, *best = NULL;
+
+	list_for_each_entry(find, &finds->list, list)
+		if (!best || find->order > best->order)
+			best = find;
+
+	return best;
+}
+
+static int fr_undo_one(struct module *victim, struct fr_find *find)
+{
+	int ret;
+
+	pr_info("undo: %s %s\n", find->kind->name, find->text);
+	ret = find->kind->undo(victim, find->object);
+	if (ret)
+		pr_err("%s %s could not be undone: %d\n", find->kind->name, find->text, ret);
+
+	return ret;
+}
+
+/* What was undone and is found again cannot be undone. */
+static int fr_undo_stage(struct module *victim, enum fr_stage stage)
+{
+	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list) };
+	char last[sizeof_field(struct fr_find, text)] = "";
+	const void *object = NULL;
+	struct fr_find *find;
+	int ret, count = 0;
+
+	for (;;) {
+		ret = fr_undo_find(victim, stage, &finds);
+		if (ret)
+			break;
+		find = fr_undo_youngest(&finds);
+		if (!find)
+			break;
+		if (find->object == object && !strcmp(find->text, last)) {
+			pr_err("%s %s does not go away\n", find->kind->name, find->text);
+			ret = -EIO;
+			break;
+		}
+		object = find->object;
+		strscpy(last, find->text, sizeof(last));
+		ret = fr_undo_one(victim, find);
+		if (ret)
+			break;
+		count++;
+		fr_undo_forget(&finds);
+	}
+
+	fr_undo_forget(&finds);
+	return ret ? ret : count;
+}
+
+static int fr_undo_look(struct module *victim, enum fr_stage stage)
+{
+	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list) };
+	struct fr_find *find;
+	int ret, count = 0;
+
+	ret = fr_undo_find(victim, stage, &finds);
+	list_for_each_entry(find, &finds.list, list)
+		count++;
+
+	fr_undo_forget(&finds);
+	return ret ? ret : count;
+}
+
+int fr_undo(struct module *victim, bool apply, bool repairs_only)
+{
+	int stage, ret, count = 0;
+
+	for (stage = 0; stage < (repairs_only ? FR_REPAIR + 1 : FR_STAGES); stage++) {
+		ret = apply ? fr_undo_stage(victim, stage) : fr_undo_look(victim, stage);
+		if (ret < 0)
+			return ret;
 		count += ret;
 	}
 
-	if (apply && !count)
-		pr_info("undo: nothing found of a known kind\n");
-
-	return 0;
+	return count;
 }

@@ -22,18 +22,98 @@
 #include "force_rmmod.h"
 
 struct fr_input_walk {
-	bool apply;
-	int count;
+	struct module *victim;
+	struct fr_finds *finds;
 };
+
+/* ---- registered ---- */
+
+static int fr_input_collect(struct device *dev, void *data)
+{
+	struct fr_input_walk *walk = data;
+	struct input_dev *input = to_input_dev(dev);
+	unsigned long *word;
+	int ret;
+
+	if (dev->class != &input_class || strncmp(dev_name(dev), "input", 5) ||
+	    !fr_victim_is_older(walk->victim, &dev->kobj))
+		return 0;
+
+	word = fr_victim_holder(walk->victim, (unsigned long)input);
+	if (!word && !fr_victim_has(walk->victim, input->open) &&
+	    !fr_victim_has(walk->victim, input->close) &&
+	    !fr_victim_has(walk->victim, input->event) &&
+	    !fr_victim_has(walk->victim, input->name))
+		return 0;
+
+	ret = word ? fr_found(walk->finds, input, fr_devices_order(&dev->kobj),
+			      "%s, held by %ps", dev_name(dev), word) :
+		     fr_found(walk->finds, input, fr_devices_order(&dev->kobj), "%s",
+			      dev_name(dev));
+	if (!ret)
+		get_device(dev);
+
+	return ret;
+}
+
+static int fr_input_find(struct module *victim, struct fr_finds *finds)
+{
+	struct fr_input_walk walk = { victim, finds };
+
+	return fr_devices_each(fr_input_collect, &walk);
+}
+
+/* The dead module's code is not to be trusted with closing a half-made device. */
+static void fr_input_silence(struct input_dev *input, const struct module *victim)
+{
+	mutex_lock(&input->mutex);
+	if (fr_victim_has(victim, input->close))
+		input->close = NULL;
+	if (fr_victim_has(victim, input->flush))
+		input->flush = NULL;
+	mutex_unlock(&input->mutex);
+}
+
+static int fr_input_undo(struct module *victim, void *object)
+{
+	struct input_dev *input = object;
+
+	/* Unregistering takes both, and would wait for a dead holder. */
+	if (!fr_tasks_can_lock(&input->dev.mutex, dev_name(&input->dev)) ||
+	    !fr_tasks_can_lock(&input->mutex, dev_name(&input->dev)))
+		return -EBUSY;
+
+	fr_input_silence(input, victim);
+	input_unregister_device(input);
+	return 0;
+}
+
+static void fr_input_put(void *object)
+{
+	struct input_dev *input = object;
+
+	put_device(&input->dev);
+}
+
+const struct fr_kind fr_kind_input = {
+	.name = "input device",
+	.stage = FR_OBJECT,
+	.find = fr_input_find,
+	.undo = fr_input_undo,
+	.put = fr_input_put,
+};
+
+/* ---- only allocated ---- */
 
 /*
  * All devices share one kobject type, which is not exported; platform_bus has it.
  * Only addresses that kmalloc() can return are read at all: on 5.10 even the
  * careful read warns about one that no pointer can have.
  */
-static bool fr_input_is_device(const struct input_dev *input, struct kobject *kobj)
+static bool fr_input_is_allocated(const struct input_dev *input)
 {
 	const void *class;
+	struct kobject kobj;
 	char name[6] = "";
 
 	if (!IS_ALIGNED((unsigned long)input, sizeof(void *)) || !virt_addr_valid(input))
@@ -41,110 +121,43 @@ static bool fr_input_is_device(const struct input_dev *input, struct kobject *ko
 
 	if (copy_from_kernel_nofault(&class, &input->dev.class, sizeof(class)) ||
 	    class != &input_class ||
-	    copy_from_kernel_nofault(kobj, &input->dev.kobj, sizeof(*kobj)))
+	    copy_from_kernel_nofault(&kobj, &input->dev.kobj, sizeof(kobj)))
 		return false;
 
-	if (kobj->ktype != platform_bus.kobj.ktype || !kobj->state_initialized ||
-	    !kref_read(&kobj->kref))
+	if (kobj.ktype != platform_bus.kobj.ktype || !kobj.state_initialized ||
+	    !kref_read(&kobj.kref) || kobj.state_in_sysfs)
 		return false;
 
-	return virt_addr_valid(kobj->name) &&
-	       !copy_from_kernel_nofault(name, kobj->name, sizeof(name) - 1) &&
+	return virt_addr_valid(kobj.name) &&
+	       !copy_from_kernel_nofault(name, kobj.name, sizeof(name) - 1) &&
 	       !strcmp(name, "input");
-}
-
-static int fr_input_match(struct device *dev, const void *data)
-{
-	return dev == data;
-}
-
-static bool fr_input_is_registered(struct input_dev *input)
-{
-	struct device *dev = class_find_device(&input_class, NULL, &input->dev, fr_input_match);
-
-	put_device(dev);
-	return dev;
-}
-
-/* Unregistering takes both, and would wait for a dead holder. */
-static bool fr_input_is_locked(struct input_dev *input)
-{
-	if (!device_trylock(&input->dev))
-		return true;
-	device_unlock(&input->dev);
-
-	if (!mutex_trylock(&input->mutex))
-		return true;
-	mutex_unlock(&input->mutex);
-
-	return false;
-}
-
-/* The dead module's code is not to be trusted with closing a half-made device. */
-static void fr_input_silence(struct input_dev *input, const struct module *victim)
-{
-	mutex_lock(&input->mutex);
-	if (within_module((unsigned long)input->close, victim))
-		input->close = NULL;
-	if (within_module((unsigned long)input->flush, victim))
-		input->flush = NULL;
-	mutex_unlock(&input->mutex);
-}
-
-static int fr_input_undo(struct module *victim, unsigned long *word, struct fr_input_walk *walk,
-			 struct input_dev *input, bool registered)
-{
-	const char *name = dev_name(&input->dev);
-
-	if (fr_input_is_locked(input)) {
-		pr_err("input device %s: its lock is taken\n", name);
-		return -EBUSY;
-	}
-
-	walk->count++;
-	if (!walk->apply)
-		return 0;
-
-	if (registered) {
-		pr_info("undo: input device %s, registered, held by %ps\n", name, word);
-		fr_input_silence(input, victim);
-		input_unregister_device(input);
-	} else {
-		pr_info("undo: input device %s, never registered, held by %ps\n", name, word);
-		input_free_device(input);
-	}
-
-	return 0;
 }
 
 static int fr_input_word(struct module *victim, unsigned long *word, void *data)
 {
-	struct fr_input_walk *walk = data;
 	struct input_dev *input = (struct input_dev *)*word;
-	struct kobject kobj;
-
-	if (!fr_input_is_device(input, &kobj))
-		return 0;
 
 	/* Two pointers to one device must not free it twice. */
-	if (fr_victim_holder(victim, *word) != word)
+	if (!fr_input_is_allocated(input) || fr_victim_holder(victim, *word) != word)
 		return 0;
 
-	if (!kobj.state_in_sysfs)
-		return fr_input_undo(victim, word, walk, input, false);
+	return fr_found(data, input, 0, "%s, held by %ps", dev_name(&input->dev), word);
+}
 
-	/* A registered one that is older than the victim is only borrowed. */
-	if (fr_input_is_registered(input) && fr_victim_is_older(victim, &input->dev.kobj))
-		return fr_input_undo(victim, word, walk, input, true);
+static int fr_input_allocated_find(struct module *victim, struct fr_finds *finds)
+{
+	return fr_victim_each_word(victim, fr_input_word, finds);
+}
 
+static int fr_input_allocated_undo(struct module *victim, void *object)
+{
+	input_free_device(object);
 	return 0;
 }
 
-int fr_undo_input(struct module *victim, bool apply)
-{
-	struct fr_input_walk walk = { .apply = apply };
-	int ret;
-
-	ret = fr_victim_each_word(victim, fr_input_word, &walk);
-	return ret ? ret : walk.count;
-}
+const struct fr_kind fr_kind_input_allocated = {
+	.name = "unregistered input device",
+	.stage = FR_OBJECT,
+	.find = fr_input_allocated_find,
+	.undo = fr_input_allocated_undo,
+};

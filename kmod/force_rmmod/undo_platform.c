@@ -12,59 +12,67 @@
 
 #include "force_rmmod.h"
 
-static int fr_platform_match(struct device *dev, const void *data)
+struct fr_platform_walk {
+	struct module *victim;
+	struct fr_finds *finds;
+};
+
+static int fr_platform_collect(struct device *dev, void *data)
 {
-	struct module *victim = (struct module *)data;
+	struct fr_platform_walk *walk = data;
 	struct platform_device *pdev = to_platform_device(dev);
+	u64 order = fr_devices_order(&dev->kobj);
+	unsigned long *word;
+	int ret;
 
-	if (within_module((unsigned long)pdev, victim))
-		return 1;
-
-	return fr_victim_is_older(victim, &dev->kobj) &&
-	       fr_victim_holder(victim, (unsigned long)pdev);
-}
-
-static int fr_platform_unregister(struct device *dev, struct module *victim, bool apply)
-{
-	struct platform_device *pdev = to_platform_device(dev);
-
-	/* Unregistering takes this lock, and would wait for a dead holder. */
-	if (!device_trylock(dev)) {
-		pr_err("platform device %s: its lock is taken\n", dev_name(dev));
-		return -EBUSY;
-	}
-	device_unlock(dev);
-
-	if (!apply)
+	if (dev->bus != &platform_bus_type)
 		return 0;
 
-	if (within_module((unsigned long)pdev, victim))
-		pr_info("undo: platform device %s, is %ps\n", dev_name(dev), pdev);
-	else
-		pr_info("undo: platform device %s, held by %ps\n", dev_name(dev),
-			fr_victim_holder(victim, (unsigned long)pdev));
-	platform_device_unregister(pdev);
+	if (fr_victim_has(walk->victim, pdev)) {
+		ret = fr_found(walk->finds, dev, order, "%s, is %ps", dev_name(dev), pdev);
+	} else {
+		if (!fr_victim_is_older(walk->victim, &dev->kobj))
+			return 0;
+		word = fr_victim_holder(walk->victim, (unsigned long)pdev);
+		if (!word)
+			return 0;
+		ret = fr_found(walk->finds, dev, order, "%s, held by %ps", dev_name(dev), word);
+	}
+
+	if (!ret)
+		get_device(dev);
+
+	return ret;
+}
+
+static int fr_platform_find(struct module *victim, struct fr_finds *finds)
+{
+	struct fr_platform_walk walk = { victim, finds };
+
+	return fr_devices_each(fr_platform_collect, &walk);
+}
+
+static int fr_platform_undo(struct module *victim, void *object)
+{
+	struct device *dev = object;
+
+	/* Unregistering takes this lock, and would wait for a dead holder. */
+	if (!fr_tasks_can_lock(&dev->mutex, dev_name(dev)))
+		return -EBUSY;
+
+	platform_device_unregister(to_platform_device(dev));
 	return 0;
 }
 
-int fr_undo_platform(struct module *victim, bool apply)
+static void fr_platform_put(void *object)
 {
-	struct device *dev, *last = NULL;
-	int ret, count = 0;
-
-	/* What was unregistered is off the list: start over after each. */
-	while ((dev = bus_find_device(&platform_bus_type, apply ? NULL : last, victim,
-				      fr_platform_match))) {
-		put_device(last);
-		last = dev;
-		ret = fr_platform_unregister(dev, victim, apply);
-		if (ret) {
-			count = ret;
-			break;
-		}
-		count++;
-	}
-
-	put_device(last);
-	return count;
+	put_device(object);
 }
+
+const struct fr_kind fr_kind_platform = {
+	.name = "platform device",
+	.stage = FR_OBJECT,
+	.find = fr_platform_find,
+	.undo = fr_platform_undo,
+	.put = fr_platform_put,
+};

@@ -2,10 +2,10 @@
 /*
  * victim.c - the module to be rescued: find it, describe it, judge it, reset it
  *
- * It is found through its directory in /sys/module, whose reference pins the
- * memory of the module: rmmod waits for it before it frees anything. A module
- * that died earlier than its directory came to be, in a parameter setter, is
- * not found here.
+ * It is found on the kernel's list of modules. Its directory in /sys/module pins
+ * the memory of the module: rmmod waits for it before it frees anything. A module
+ * that died before its directory came to be, in the setter of a parameter, cannot
+ * be pinned; but nobody frees it either, since rmmod refuses whatever is not live.
  */
 #include <linux/err.h>
 #include <linux/kernel.h>
@@ -14,6 +14,8 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include "force_rmmod.h"
 
@@ -22,23 +24,42 @@
 #endif
 
 static struct mutex *fr_module_mutex;
+static struct list_head *fr_modules;
+
+/* Whether the victim has a directory in sysfs, whose reference we hold. */
+static bool fr_victim_pinned;
+
+static struct module *fr_victim_on_list(const char *name)
+{
+	struct module *mod;
+
+	list_for_each_entry(mod, fr_modules, list)
+		if (!strcmp(mod->name, name))
+			return mod;
+
+	return NULL;
+}
 
 struct module *fr_victim_find(const char *name)
 {
-	struct kobject *kobj = kset_find_obj(THIS_MODULE->mkobj.kobj.kset, name);
 	struct module *victim;
 
-	if (!kobj) {
-		pr_err("refused: /sys/module/%s does not exist\n", name);
-		pr_err("if lsmod shows %s, it died in a parameter setter: not supported yet\n",
-		       name);
-		return ERR_PTR(-ENOENT);
-	}
+	fr_module_mutex = fr_lookup("module_mutex", sizeof(*fr_module_mutex));
+	fr_modules = fr_lookup("modules", sizeof(*fr_modules));
+	if (!fr_module_mutex || !fr_modules)
+		return ERR_PTR(-EOPNOTSUPP);
 
-	victim = container_of(kobj, struct module_kobject, kobj)->mod;
+	if (mutex_lock_killable(fr_module_mutex))
+		return ERR_PTR(-EINTR);
+
+	victim = fr_victim_on_list(name);
+	if (victim)
+		fr_victim_pinned = victim->mkobj.kobj.state_initialized &&
+				   kobject_get_unless_zero(&victim->mkobj.kobj);
+	mutex_unlock(fr_module_mutex);
+
 	if (!victim) {
-		pr_err("refused: %s is built into the kernel\n", name);
-		kobject_put(kobj);
+		pr_err("refused: no module %s is loaded\n", name);
 		return ERR_PTR(-ENOENT);
 	}
 
@@ -47,7 +68,8 @@ struct module *fr_victim_find(const char *name)
 
 void fr_victim_put(struct module *victim)
 {
-	kobject_put(&victim->mkobj.kobj);
+	if (fr_victim_pinned)
+		kobject_put(&victim->mkobj.kobj);
 }
 
 static const char *fr_victim_state(enum module_state state)
@@ -70,10 +92,6 @@ int fr_victim_describe(struct module *victim)
 {
 	struct compat_module_use *use;
 
-	fr_module_mutex = fr_lookup("module_mutex", sizeof(*fr_module_mutex));
-	if (!fr_module_mutex)
-		return -EOPNOTSUPP;
-
 	if (mutex_lock_killable(fr_module_mutex))
 		return -EINTR;
 
@@ -89,7 +107,7 @@ int fr_victim_describe(struct module *victim)
 	return 0;
 }
 
-static int fr_victim_judge_live(const struct module *victim)
+static int fr_victim_judge_live(const struct module *victim, int refs)
 {
 	if (victim->init && !victim->exit) {
 		pr_warn("%s is alive, but has no exit function: only what is listed below gets undone\n",
@@ -97,8 +115,7 @@ static int fr_victim_judge_live(const struct module *victim)
 		return FR_STUCK;
 	}
 
-	pr_info("nothing to do: rmmod can remove %s\n", victim->name);
-	return FR_NOTHING_TO_DO;
+	return refs > 0 ? FR_LEAKED : FR_SOUND;
 }
 
 static int fr_victim_judge_locked(struct module *victim)
@@ -112,11 +129,7 @@ static int fr_victim_judge_locked(struct module *victim)
 
 	switch (victim->state) {
 	case MODULE_STATE_LIVE:
-		if (refs > 0) {
-			pr_err("refused: %s is alive and in use\n", victim->name);
-			return -EBUSY;
-		}
-		return fr_victim_judge_live(victim);
+		return fr_victim_judge_live(victim, refs);
 	case MODULE_STATE_COMING:
 		/* One is the loader's own, for as long as init runs. */
 		if (refs > 1)
@@ -131,22 +144,6 @@ static int fr_victim_judge_locked(struct module *victim)
 	}
 }
 
-/*
- * A registered driver would outlive its own code; its links in
- * /sys/module/<victim>/drivers go when it is unregistered.
- */
-static int fr_victim_judge_drivers(const struct module *victim)
-{
-	const struct kobject *dir = victim->mkobj.drivers_dir;
-
-	if (!dir || !dir->sd || RB_EMPTY_ROOT(&dir->sd->dir.children))
-		return FR_STUCK;
-
-	pr_err("refused: /sys/module/%s/drivers is not empty: drivers are not supported yet\n",
-	       victim->name);
-	return -EOPNOTSUPP;
-}
-
 int fr_victim_judge(struct module *victim)
 {
 	int ret;
@@ -155,9 +152,6 @@ int fr_victim_judge(struct module *victim)
 		return -EINTR;
 
 	ret = fr_victim_judge_locked(victim);
-	if (ret == FR_STUCK)
-		ret = fr_victim_judge_drivers(victim);
-
 	mutex_unlock(fr_module_mutex);
 	return ret;
 }
@@ -173,8 +167,7 @@ int fr_victim_quarantine(struct module *victim, int state)
 	if (mutex_lock_killable(fr_module_mutex))
 		return -EINTR;
 
-	if (victim->state != state || !list_empty(&victim->source_list) ||
-	    (state == MODULE_STATE_LIVE && module_refcount(victim) > 0)) {
+	if (victim->state != state || !list_empty(&victim->source_list)) {
 		pr_err("refused: %s changed while it was looked at\n", victim->name);
 		ret = -EBUSY;
 	} else {
@@ -193,20 +186,47 @@ void fr_victim_release(struct module *victim, int state)
 }
 
 /*
+ * One that died before it had a directory in sysfs would take rmmod with it, in
+ * putting an object that nobody has initialised.
+ */
+static void fr_victim_complete(struct module *victim)
+{
+	struct module_attribute *none;
+
+	if (victim->mkobj.kobj.state_initialized)
+		return;
+
+	/* All modules' objects are of one type, which is not exported. */
+	kobject_init(&victim->mkobj.kobj, (struct kobj_type *)THIS_MODULE->mkobj.kobj.ktype);
+	victim->mkobj.mod = victim;
+	pr_info("undo: %s never came to be in sysfs; made good for rmmod\n", victim->name);
+
+	/* rmmod walks this array, which ends at an entry without a name. */
+	none = victim->modinfo_attrs ? NULL : kzalloc(sizeof(*none), GFP_KERNEL);
+	if (none)
+		victim->modinfo_attrs = none;
+}
+
+/*
  * Without init, delete_module() does not ask for an exit function, so none has
  * to be lent to the victim. The count must be the base, not 0: delete_module()
- * takes the base off and BUG()s below zero.
+ * takes the base off and BUG()s below zero. A victim of sound mind keeps its own
+ * exit.
  */
-void fr_victim_reset(struct module *victim)
+void fr_victim_reset(struct module *victim, bool keep_exit)
 {
 	mutex_lock(fr_module_mutex);
-	victim->init = NULL;
-	victim->exit = NULL;
+	fr_victim_complete(victim);
+	if (!keep_exit) {
+		victim->init = NULL;
+		victim->exit = NULL;
+	}
 	atomic_set(&victim->refcnt, MODULE_REF_BASE);
 	WRITE_ONCE(victim->state, MODULE_STATE_LIVE);
 	mutex_unlock(fr_module_mutex);
 
-	pr_info("reset: state live, reference count 0, neither init nor exit\n");
+	pr_info("reset: state live, reference count 0, %s\n",
+		keep_exit ? "its own exit" : "neither init nor exit");
 }
 
 int fr_victim_each_word(struct module *victim,
@@ -256,6 +276,28 @@ unsigned long *fr_victim_holder(struct module *victim, unsigned long value)
 
 	fr_victim_each_word(victim, fr_victim_is_holder, &holder);
 	return holder.word;
+}
+
+bool fr_victim_has(const struct module *victim, const void *address)
+{
+	return address && within_module((unsigned long)address, victim);
+}
+
+bool fr_victim_has_string(const struct module *victim, const char *string)
+{
+	static const enum mod_mem_type types[] = { MOD_RODATA, MOD_DATA, MOD_INIT_RODATA };
+	size_t length = strlen(string) + 1;
+	size_t i, offset, size;
+	const char *text;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		text = compat_module_mem(victim, types[i], &size);
+		for (offset = 0; text && offset + length <= size; offset++)
+			if (!memcmp(text + offset, string, length))
+				return true;
+	}
+
+	return false;
 }
 
 /*

@@ -13,13 +13,40 @@
 /* Before any header: printk.h defines its own where there is none. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/async.h>
+#include <linux/cdev.h>
 #include <linux/completion.h>
+#include <linux/dcache.h>
+#include <linux/device.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/idr.h>
+#include <linux/kernfs.h>
+#include <linux/klist.h>
+#include <linux/kobject.h>
+#include <linux/kthread.h>
 #include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/rwsem.h>
 #include <linux/sched.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/unistd.h>
 #include <linux/version.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+/*
+ * f39650de687e ("kernel.h: split out panic and oops helpers") (in v5.14).
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+#include <linux/panic_notifier.h>
+#endif
 
 /*
  * ac3b43283923 ("module: replace module_layout with module_memory") (in v6.4):
@@ -154,6 +181,348 @@ struct compat_idempotent {
 	struct completion complete;
 	int ret;
 };
+
+/*
+ * 763ecb035029 ("mm: remove the vma linked list") (in v6.1): before, the areas of
+ * a process were a list.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 0)
+#define compat_for_each_vma(mm, vma) \
+	for (VMA_ITERATOR(vmi_, mm, 0); ((vma) = vma_next(&vmi_)); )
+#else
+#define compat_for_each_vma(mm, vma) \
+	for ((vma) = (mm)->mmap; (vma); (vma) = (vma)->vm_next)
+#endif
+
+/* The owner of a mutex, whose lowest bits are flags; all versions up to v7.3. */
+static inline unsigned long compat_mutex_owner(const struct mutex *lock)
+{
+#ifdef CONFIG_PREEMPT_RT
+#error "a mutex of a real-time kernel is another structure"
+#endif
+	return atomic_long_read(&lock->owner) & ~7UL;
+}
+
+/* An asynchronous call, private to kernel/async.c; same layout v5.10 to v7.3. */
+struct compat_async_entry {
+	struct list_head domain_list;
+	struct list_head global_list;
+	struct work_struct work;
+	async_cookie_t cookie;
+	async_func_t func;
+	void *data;
+	struct async_domain *domain;
+};
+
+/* The beginning of struct worker, kernel/workqueue_internal.h; v5.10 to v7.3. */
+struct compat_worker {
+	struct list_head entry;
+	struct work_struct *current_work;
+};
+
+/* The driver core's own parts of device and driver, drivers/base/base.h. */
+struct compat_device_private {
+	struct klist klist_children;
+	struct klist_node knode_parent;
+	struct klist_node knode_driver;
+	struct klist_node knode_bus;
+	struct klist_node knode_class;
+	struct list_head deferred_probe;
+	const struct device_driver *async_driver;
+	char *deferred_probe_reason;
+	struct device *device;
+};
+
+struct compat_driver_private {
+	struct kobject kobj;
+	struct klist klist_devices;
+	struct klist_node knode_bus;
+	struct module_kobject *mkobj;
+	struct device_driver *driver;
+};
+
+/* The same of buses and classes. */
+struct compat_subsys_private {
+	struct kset subsys;
+	struct kset *devices_kset;
+	struct list_head interfaces;
+	struct mutex mutex;
+	struct kset *drivers_kset;
+	struct klist klist_devices;
+	struct klist klist_drivers;
+	struct blocking_notifier_head bus_notifier;
+	unsigned int drivers_autoprobe : 1;
+	const struct bus_type *bus;
+/* Moved here from struct bus_type in v6.4. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	struct device *dev_root;
+#endif
+	struct kset glue_dirs;
+	const struct class *class;
+};
+
+/* Character devices by number, drivers/base/map.c and fs/char_dev.c. */
+#define COMPAT_CHRDEV_BUCKETS 255
+
+struct compat_probe {
+	struct compat_probe *next;
+	dev_t dev;
+	unsigned long range;
+	struct module *owner;
+	void *get;
+	void *lock;
+	void *data;
+};
+
+struct compat_kobj_map {
+	struct compat_probe *probes[COMPAT_CHRDEV_BUCKETS];
+	struct mutex *lock;
+};
+
+struct compat_char_device_struct {
+	struct compat_char_device_struct *next;
+	unsigned int major;
+	unsigned int baseminor;
+	int minorct;
+	char name[64];
+	struct cdev *cdev;
+};
+
+/*
+ * struct workqueue_struct up to its name. 5797b1c18919 ("workqueue: Implement
+ * system-wide nr_active enforcement for unbound workqueues") (in v6.9) put limits
+ * in between, and 31c89007285d ("workqueue.c: Increase workqueue name length")
+ * (in v6.9) made the name longer.
+ */
+struct compat_workqueue {
+	struct list_head pwqs;
+	struct list_head list;
+	struct mutex mutex;
+	int work_color;
+	int flush_color;
+	atomic_t nr_pwqs_to_flush;
+	void *first_flusher;
+	struct list_head flusher_queue;
+	struct list_head flusher_overflow;
+	struct list_head maydays;
+	void *rescuer;
+	int nr_drainers;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	int max_active;
+	int min_active;
+	int saved_max_active;
+	int saved_min_active;
+#else
+	int saved_max_active;
+#endif
+	void *attrs;
+	void *dfl_pwq;
+#ifdef CONFIG_SYSFS
+	void *wq_dev;
+#endif
+#ifdef CONFIG_LOCKDEP
+#error "a workqueue of a kernel with lockdep is another structure"
+#endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+	char name[32];
+#else
+	char name[24];
+#endif
+};
+
+/*
+ * A thread whose function is kthread_stop() itself, so that waiting for another
+ * thread needs no code of ours. Where indirect calls are checked for their type
+ * that cannot be.
+ */
+static inline struct task_struct *compat_kthread_stopper(struct task_struct *thread)
+{
+#if defined(CONFIG_CFI_CLANG) || defined(CONFIG_CFI)
+	return ERR_PTR(-EOPNOTSUPP);
+#else
+	void *stop = kthread_stop;
+
+	return kthread_run((int (*)(void *))stop, thread, "stop/%s", thread->comm);
+#endif
+}
+
+/* kernel/kprobes.c: KPROBE_TABLE_SIZE, all versions up to v7.3. */
+#define COMPAT_KPROBE_BUCKETS 64
+
+/*
+ * fs/proc/internal.h. By v7.2 an entry had no dentry operations any more.
+ */
+struct compat_proc_dir_entry {
+	atomic_t in_use;
+	refcount_t refcnt;
+	struct list_head pde_openers;
+	spinlock_t pde_unload_lock;
+	struct completion *pde_unload_completion;
+	const void *proc_iops;
+	const void *proc_ops;
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+	const void *proc_dops;
+#endif
+	const void *seq_ops;
+	const void *write;
+	void *data;
+	unsigned int state_size;
+	unsigned int low_ino;
+	nlink_t nlink;
+	kuid_t uid;
+	kgid_t gid;
+	loff_t size;
+	struct compat_proc_dir_entry *parent;
+	struct rb_root subdir;
+	struct rb_node subdir_node;
+	char *name;
+	umode_t mode;
+};
+
+/*
+ * da549bdd15c2 ("dentry: switch the lists of children to hlist") (in v6.8).
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define compat_for_each_child(child, parent) \
+	hlist_for_each_entry(child, &(parent)->d_children, d_sib)
+#else
+#define compat_for_each_child(child, parent) \
+	list_for_each_entry(child, &(parent)->d_subdirs, d_child)
+#endif
+
+/*
+ * The operations that a debugfs file was made with. f8f25893a477 ("fs: debugfs:
+ * differentiate short fops with proxy ops") (in v6.13) and the move of them into
+ * the inode; before, they were in the dentry: themselves, with the lowest bit
+ * set, until the first open, then what begins with a pointer to them.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+struct compat_debugfs_inode {
+	struct inode vfs_inode;
+	const void *raw;
+	void *aux;
+};
+
+static inline const void *compat_debugfs_ops(const struct dentry *dentry)
+{
+	return container_of(d_inode(dentry), struct compat_debugfs_inode, vfs_inode)->raw;
+}
+#else
+static inline const void *compat_debugfs_ops(const struct dentry *dentry)
+{
+	unsigned long data = (unsigned long)READ_ONCE(dentry->d_fsdata);
+
+	if (data & 1)
+		return (const void *)(data & ~1UL);
+
+	return data ? *(const void **)data : NULL;
+}
+#endif
+
+/*
+ * 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.") (in v6.15).
+ */
+static inline struct kernfs_node *compat_kernfs_parent(const struct kernfs_node *node)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	return rcu_dereference_raw(node->__parent);
+#else
+	return node->parent;
+#endif
+}
+
+/*
+ * The lock of sysfs. 7ba0273b2f34 ("kernfs: switch kernfs to use an rwsem") (in
+ * v5.15) and 393c3714081a ("kernfs: switch global kernfs_rwsem lock to per-fs
+ * lock") (in v5.16); before v5.15 a mutex. The root of a tree stands in
+ * fs/kernfs/kernfs-internal.h; by v7.2 it had got a lock for its numbers.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+struct compat_kernfs_root {
+	struct kernfs_node *kn;
+	unsigned int flags;
+	struct idr ino_idr;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+	spinlock_t kernfs_idr_lock;
+#endif
+	u32 last_id_lowbits;
+	u32 id_highbits;
+	void *syscall_ops;
+	struct list_head supers;
+	wait_queue_head_t deactivate_waitq;
+	struct rw_semaphore kernfs_rwsem;
+};
+
+static inline bool compat_kernfs_trylock(struct kernfs_node *root,
+					 void *(*lookup)(const char *symbol, size_t size))
+{
+	struct compat_kernfs_root *tree = (struct compat_kernfs_root *)root->dir.root;
+
+	return tree->kn == root && down_read_trylock(&tree->kernfs_rwsem);
+}
+
+static inline void compat_kernfs_unlock(struct kernfs_node *root,
+					void *(*lookup)(const char *symbol, size_t size))
+{
+	up_read(&((struct compat_kernfs_root *)root->dir.root)->kernfs_rwsem);
+}
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(5, 15, 0)
+static inline bool compat_kernfs_trylock(struct kernfs_node *root,
+					 void *(*lookup)(const char *symbol, size_t size))
+{
+	struct mutex *lock = lookup("kernfs_mutex", sizeof(*lock));
+
+	return lock && mutex_trylock(lock);
+}
+
+static inline void compat_kernfs_unlock(struct kernfs_node *root,
+					void *(*lookup)(const char *symbol, size_t size))
+{
+	mutex_unlock(lookup("kernfs_mutex", sizeof(struct mutex)));
+}
+#else
+#error "v5.15 locks sysfs in a way of its own"
+#endif
+
+/* The beginning of struct hrtimer_clock_base, no longer public in v7.3. */
+struct compat_hrtimer_clock_base {
+	void *cpu_base;
+	unsigned int index;
+};
+
+/*
+ * 908589a67f5c ("hrtimers: Introduce hrtimer_setup() to replace hrtimer_init()")
+ * (in v6.13) and 9779489a31d7 ("hrtimers: Delete hrtimer_init()") (in v6.15).
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#define compat_hrtimer_setup(timer, call, clock, mode) hrtimer_setup(timer, call, clock, mode)
+#else
+#define compat_hrtimer_setup(timer, call, clock, mode) do { \
+	hrtimer_init(timer, clock, mode); \
+	(timer)->function = call; \
+} while (0)
+#endif
+
+/*
+ * acc154691fc7 ("sysctl: Warn on an empty procname element") (in v6.11): before, a
+ * table ended at an element without a name, from then on that is an error.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#define COMPAT_SYSCTL_END
+#else
+#define COMPAT_SYSCTL_END { }
+#endif
+
+/*
+ * By v7.2 the list of file systems had become an hlist.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define compat_for_each_filesystem(type, head) \
+	hlist_for_each_entry(type, (struct hlist_head *)(head), list)
+#else
+#define compat_for_each_filesystem(type, head) \
+	for ((type) = *(struct file_system_type **)(head); (type); (type) = (type)->next)
+#endif
 
 /*
  * Architectures: a block here is all that a new one needs.

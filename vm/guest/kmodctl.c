@@ -7,12 +7,20 @@
  *   kmodctl finit FILE [PARAMETERS] [FLAGS]   finit_module(2)
  *   kmodctl delete NAME [FLAGS]               delete_module(2); FLAGS: n (O_NONBLOCK), f (O_TRUNC: force)
  *   kmodctl kmsg [SEQUENCE]                   kernel log records from SEQUENCE on, as /dev/kmsg gives them
+ *   kmodctl bare VERB ...                     the same without CAP_SYS_MODULE
+ *   kmodctl alarm VERB ...                    the same; a signal comes after a second
+ *
+ * @ADDRESS (hexadecimal) in place of FILE (init), NAME or PARAMETERS is handed over as it is, whatever lies
+ * there. finit also takes fd=N, the descriptor N as it is, rw=FILE and w=FILE, opened for that; init takes
+ * empty=FILE, its image with a size of 0.
  *
  * The system calls print the errno as a number, 0 for success, and exit with 0 or 1; wrong usage exits with 2.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +35,23 @@ static int answer(long result)
 	return result < 0;
 }
 
-static int open_module(const char *path)
+/* The text itself, or the address that it names. */
+static const char *pointer(const char *text)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *text == '@' ? (const char *)strtoull(text + 1, NULL, 16) : text;
+}
+
+/* What follows the prefix, or NULL when the text begins with something else. */
+static const char *after(const char *text, const char *prefix)
+{
+	size_t length = strlen(prefix);
+
+	return strncmp(text, prefix, length) ? NULL : text + length;
+}
+
+static int open_as(const char *path, int mode)
+{
+	int fd = open(path, mode | O_CLOEXEC);
 
 	if (fd < 0) {
 		fprintf(stderr, "kmodctl: %s: %s\n", path, strerror(errno));
@@ -38,28 +60,75 @@ static int open_module(const char *path)
 	return fd;
 }
 
-static int load_by_image(const char *path, const char *parameters)
+static int open_module(const char *file)
 {
-	int fd = open_module(path);
+	const char *rest;
+
+	if ((rest = after(file, "fd=")))
+		return atoi(rest);
+	if ((rest = after(file, "rw=")))
+		return open_as(rest, O_RDWR);
+	if ((rest = after(file, "w=")))
+		return open_as(rest, O_WRONLY);
+	return open_as(file, O_RDONLY);
+}
+
+static int load_by_image(const char *file, const char *parameters)
+{
+	const char *path = after(file, "empty=");
+
+	if (*file == '@')
+		return answer(syscall(SYS_init_module, pointer(file), 4096UL, pointer(parameters)));
+
+	int fd = open_as(path ? path : file, O_RDONLY);
 	struct stat status;
 
 	fstat(fd, &status);
 	void *image = mmap(NULL, status.st_size + !status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	unsigned long size = path ? 0 : status.st_size;
 
 	close(fd);
-	return answer(syscall(SYS_init_module, image, (unsigned long)status.st_size, parameters));
+	return answer(syscall(SYS_init_module, image, size, pointer(parameters)));
 }
 
-static int load_by_file(const char *path, const char *parameters, int flags)
+static int load_by_file(const char *file, const char *parameters, int flags)
 {
-	return answer(syscall(SYS_finit_module, open_module(path), parameters, flags));
+	return answer(syscall(SYS_finit_module, open_module(file), pointer(parameters), flags));
 }
 
 static int delete(const char *name, const char *flags)
 {
 	int value = (strchr(flags, 'n') ? O_NONBLOCK : 0) | (strchr(flags, 'f') ? O_TRUNC : 0);
 
-	return answer(syscall(SYS_delete_module, name, value));
+	return answer(syscall(SYS_delete_module, pointer(name), value));
+}
+
+static void drop_capability(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct sets[2];
+
+	if (syscall(SYS_capget, &header, sets) == 0) {
+		sets[CAP_TO_INDEX(CAP_SYS_MODULE)].effective &= ~CAP_TO_MASK(CAP_SYS_MODULE);
+		if (syscall(SYS_capset, &header, sets) == 0)
+			return;
+	}
+	perror("kmodctl: capabilities");
+	exit(2);
+}
+
+static void ignore(int number)
+{
+	(void)number;
+}
+
+/* A handler, since a signal that is ignored does not interrupt, and one without a handler kills. */
+static void expect_alarm(void)
+{
+	struct sigaction action = { .sa_handler = ignore };
+
+	sigaction(SIGALRM, &action, NULL);
+	alarm(1);
 }
 
 static int print_log(unsigned long long from)
@@ -81,17 +150,31 @@ static int print_log(unsigned long long from)
 	}
 }
 
+static int usage(void)
+{
+	fputs("usage: kmodctl [bare] [alarm] init|finit FILE [PARAMETERS] | delete NAME [FLAGS] | kmsg [SEQUENCE]\n",
+	      stderr);
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
+	for (; argc > 1; argc--, argv++) {
+		if (!strcmp(argv[1], "bare"))
+			drop_capability();
+		else if (!strcmp(argv[1], "alarm"))
+			expect_alarm();
+		else
+			break;
+	}
+
 	const char *verb = argc > 1 ? argv[1] : "";
 	const char *third = argc > 3 ? argv[3] : "";
 
 	if (!strcmp(verb, "kmsg"))
 		return print_log(argc > 2 ? strtoull(argv[2], NULL, 10) : 0);
-	if (argc < 3) {
-		fputs("usage: kmodctl init|finit FILE [PARAMETERS] | delete NAME [FLAGS] | kmsg [SEQUENCE]\n", stderr);
-		return 2;
-	}
+	if (argc < 3)
+		return usage();
 	if (!strcmp(verb, "init"))
 		return load_by_image(argv[2], third);
 	if (!strcmp(verb, "finit"))

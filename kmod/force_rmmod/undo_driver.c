@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * undo_driver.c - drivers, of any bus
+ *
+ * Those of every bus are found through the kset that all buses are in. A driver
+ * is the victim's if it lies in its memory or names it as owner. Unregistering
+ * unbinds its devices; a platform driver's remove is not called, as a driver
+ * whose module never became live is not to be trusted with that. On other buses
+ * remove cannot be kept from being called, so a bound device there is a risk
+ * that only force takes.
+ */
+#include <linux/device.h>
+#include <linux/kernel.h>
+#include <linux/kobject.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/spinlock.h>
+
+#include "force_rmmod.h"
+
+static int fr_driver_check(struct device_driver *drv, struct compat_driver_private *priv)
+{
+	if (drv->bus == &platform_bus_type || list_empty(&priv->klist_devices.k_list))
+		return 0;
+
+	pr_err("driver %s: a device of bus %s is bound to it\n", drv->name, drv->bus->name);
+	if (!fr_force)
+		return -EOPNOTSUPP;
+
+	pr_warn("force: its remove will be called\n");
+	return 0;
+}
+
+static int fr_driver_collect(struct module *victim, struct fr_finds *finds, struct kset *drivers)
+{
+	struct compat_driver_private *priv;
+	struct device_driver *drv;
+	struct kobject *kobj;
+	int ret = 0;
+
+	spin_lock(&drivers->list_lock);
+	list_for_each_entry(kobj, &drivers->list, entry) {
+		priv = container_of(kobj, struct compat_driver_private, kobj);
+		drv = priv->driver;
+		if (!drv || (void *)drv->p != priv)
+			continue;
+		if (drv->owner != victim && !fr_victim_has(victim, drv))
+			continue;
+		ret = fr_driver_check(drv, priv);
+		if (!ret)
+			ret = fr_found(finds, drv, fr_devices_order(kobj), "%s of bus %s",
+				       drv->name, drv->bus->name);
+		if (ret)
+			break;
+	}
+	spin_unlock(&drivers->list_lock);
+
+	return ret;
+}
+
+static int fr_driver_find(struct module *victim, struct fr_finds *finds)
+{
+	struct kset **buses = fr_lookup("bus_kset", sizeof(*buses));
+	struct compat_subsys_private *bus;
+	struct kset *next = NULL;
+	struct kobject *kobj;
+	int ret = 0;
+
+	if (!buses)
+		return -EOPNOTSUPP;
+
+	/* Buses come and go with modules, but not the drivers while we hold on. */
+	spin_lock(&(*buses)->list_lock);
+	list_for_each_entry(kobj, &(*buses)->list, entry) {
+		bus = container_of(kobj, struct compat_subsys_private, subsys.kobj);
+		next = bus->drivers_kset;
+		if (!next)
+			continue;
+		ret = fr_driver_collect(victim, finds, next);
+		if (ret)
+			break;
+	}
+	spin_unlock(&(*buses)->list_lock);
+
+	return ret;
+}
+
+static int fr_driver_undo(struct module *victim, void *object)
+{
+	struct device_driver *drv = object;
+
+	if (drv->bus == &platform_bus_type)
+		to_platform_driver(drv)->remove = NULL;
+
+	driver_unregister(drv);
+	return 0;
+}
+
+const struct fr_kind fr_kind_driver = {
+	.name = "driver",
+	.stage = FR_OBJECT,
+	.find = fr_driver_find,
+	.undo = fr_driver_undo,
+};

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * undo_memory.c - slab caches, and ranges of addresses that are reserved
+ *
+ * A cache is the victim's if a pointer in the victim's data leads to it, it is on
+ * the kernel's list, and its name is a string of the victim. One that the kernel
+ * has merged with another has that one's name: it is left alone. The name of a
+ * reserved range is no copy: it lies in the victim.
+ */
+#include <linux/ioport.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/uaccess.h>
+
+#include "force_rmmod.h"
+
+/* The list's node lies this far into a cache at most, right behind the name. */
+#define FR_CACHE_NODE_AT 256
+
+struct fr_cache_walk {
+	struct fr_finds *finds;
+	struct list_head *list;
+};
+
+static int fr_cache_word(struct module *victim, unsigned long *word, void *data)
+{
+	struct fr_cache_walk *walk = data;
+	struct list_head *node;
+	const char *name;
+
+	if (!*word || fr_victim_holder(victim, *word) != word)
+		return 0;
+
+	list_for_each(node, walk->list) {
+		if ((unsigned long)node - *word >= FR_CACHE_NODE_AT)
+			continue;
+		name = *((const char **)node - 1);
+		if (!fr_victim_has_string(victim, name))
+			return 0;
+		return fr_found(walk->finds, (void *)*word, 0, "%s, held by %ps", name, word);
+	}
+
+	return 0;
+}
+
+static int fr_cache_find(struct module *victim, struct fr_finds *finds)
+{
+	struct fr_cache_walk walk = { finds, fr_lookup("slab_caches", sizeof(*walk.list)) };
+	struct mutex *lock = fr_lookup("slab_mutex", sizeof(*lock));
+	int ret;
+
+	if (!walk.list || !lock)
+		return -EOPNOTSUPP;
+	if (!fr_tasks_can_lock(lock, "slab_mutex"))
+		return -EBUSY;
+
+	mutex_lock(lock);
+	ret = fr_victim_each_word(victim, fr_cache_word, &walk);
+	mutex_unlock(lock);
+
+	return ret;
+}
+
+static int fr_cache_undo(struct module *victim, void *object)
+{
+	kmem_cache_destroy(object);
+	return 0;
+}
+
+const struct fr_kind fr_kind_cache = {
+	.name = "slab cache",
+	.stage = FR_STORE,
+	.find = fr_cache_find,
+	.undo = fr_cache_undo,
+};
+
+/* ---- ranges of addresses ---- */
+
+/* The next one of the tree, parents before children; NULL after the last. */
+static struct resource *fr_region_next(struct resource *region)
+{
+	if (region->child)
+		return region->child;
+	while (!region->sibling && region->parent)
+		region = region->parent;
+
+	return region->sibling;
+}
+
+static int fr_region_collect(struct module *victim, struct fr_finds *finds, struct resource *root)
+{
+	struct resource *region;
+	int ret = 0;
+
+	for (region = root->child; region && !ret; region = fr_region_next(region))
+		if (fr_victim_has(victim, region->name) || fr_victim_has(victim, region))
+			ret = fr_found(finds, region, 0, "%s, %pR", region->name, region);
+
+	return ret;
+}
+
+static int fr_region_find(struct module *victim, struct fr_finds *finds)
+{
+	rwlock_t *lock = fr_lookup("resource_lock", sizeof(*lock));
+	int ret;
+
+	if (!lock)
+		return -EOPNOTSUPP;
+
+	read_lock(lock);
+	ret = fr_region_collect(victim, finds, &iomem_resource);
+	if (!ret)
+		ret = fr_region_collect(victim, finds, &ioport_resource);
+	read_unlock(lock);
+
+	return ret;
+}
+
+/* What request_region() has made is freed, what the victim made itself is not. */
+static int fr_region_undo(struct module *victim, void *object)
+{
+	struct resource *region = object;
+
+	if (fr_victim_has(victim, region) || !(region->flags & IORESOURCE_BUSY))
+		return release_resource(region);
+
+	__release_region(region->parent, region->start, resource_size(region));
+	return 0;
+}
+
+const struct fr_kind fr_kind_region = {
+	.name = "memory region",
+	.stage = FR_STORE,
+	.find = fr_region_find,
+	.undo = fr_region_undo,
+};

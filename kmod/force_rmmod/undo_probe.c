@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * undo_probe.c - devices and drivers in the middle of a probe that died
+ *
+ * The dead task left the device with its lock taken and its driver set, but not
+ * in the driver's list, probe_count one too high, and a reference of its list
+ * iterator to the device (probed when the driver came) or to the driver (probed
+ * when the device came). Unregistering the driver would not unbind the device,
+ * and unregistering the device would wait for the dead.
+ *
+ * A platform device is bound to the end, under the lock that the dead still
+ * hold, and then unbound as the driver core does it, which also gives back what
+ * devres keeps; without calling the driver's remove, since probe never ended. On
+ * other buses remove cannot be kept from being called, so there the driver is
+ * only taken off the device, and what devres keeps stays.
+ */
+#include <linux/atomic.h>
+#include <linux/device.h>
+#include <linux/kernel.h>
+#include <linux/klist.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/platform_device.h>
+#include <linux/pm_runtime.h>
+#include <linux/sysfs.h>
+#include <linux/wait.h>
+
+#include "force_rmmod.h"
+
+/* How far before the device the structure begins that it is part of, at most. */
+#define FR_PROBE_BEFORE 1024
+
+static struct compat_device_private *fr_probe_private(const struct device *dev)
+{
+	struct compat_device_private *priv = (struct compat_device_private *)dev->p;
+
+	return priv && priv->device == dev ? priv : NULL;
+}
+
+static bool fr_probe_is_half(const struct device *dev, const struct module *victim)
+{
+	const struct compat_device_private *priv = fr_probe_private(dev);
+
+	return priv && fr_victim_has(victim, dev->driver) &&
+	       !klist_node_attached((struct klist_node *)&priv->knode_driver);
+}
+
+struct fr_probe_walk {
+	struct module *victim;
+	struct fr_finds *finds;
+};
+
+static int fr_probe_collect(struct device *dev, void *data)
+{
+	struct fr_probe_walk *walk = data;
+	int ret;
+
+	if (!fr_probe_is_half(dev, walk->victim))
+		return 0;
+
+	ret = fr_found(walk->finds, dev, fr_devices_order(&dev->kobj), "%s, driver %s",
+		       dev_name(dev), dev->driver->name);
+	if (!ret)
+		get_device(dev);
+
+	return ret;
+}
+
+static void fr_probe_put(void *object)
+{
+	put_device(object);
+}
+
+static int fr_probe_find(struct module *victim, struct fr_finds *finds)
+{
+	struct fr_probe_walk walk = { victim, finds };
+
+	return fr_devices_each(fr_probe_collect, &walk);
+}
+
+/*
+ * klist_iter_exit() gives back the reference of an iterator, which is what the
+ * dead can no longer do. A living iterator has the node's address on its stack.
+ */
+static bool fr_probe_drop_iterator(struct klist_node *node)
+{
+	struct klist_iter iter = { .i_cur = node };
+
+	if (!klist_node_attached(node) || kref_read(&node->n_ref) < 2 ||
+	    fr_tasks_hold(node, sizeof(*node)))
+		return false;
+
+	klist_iter_exit(&iter);
+	return true;
+}
+
+static void fr_probe_uncount(void)
+{
+	atomic_t *count = fr_lookup("probe_count", sizeof(*count));
+	wait_queue_head_t *queue = fr_lookup("probe_waitqueue", sizeof(*queue));
+
+	if (!count || !queue || atomic_read(count) <= 0)
+		return;
+
+	atomic_dec(count);
+	wake_up_all(queue);
+}
+
+static void fr_probe_unlink(struct device *dev, struct compat_driver_private *driver)
+{
+	sysfs_remove_link(&driver->kobj, dev_name(dev));
+	sysfs_remove_link(&dev->kobj, "driver");
+}
+
+/* Entered with the lock that the dead hold, left without it. */
+static void fr_probe_unbind_platform(struct device *dev)
+{
+	to_platform_driver(dev->driver)->remove = NULL;
+	if (device_bind_driver(dev)) {
+		dev->driver = NULL;
+		device_unlock(dev);
+		return;
+	}
+
+	device_unlock(dev);
+	device_release_driver(dev);
+}
+
+static void fr_probe_unbind_other(struct device *dev)
+{
+	pr_warn("device %s: what devres keeps for it stays behind\n", dev_name(dev));
+	dev_set_drvdata(dev, NULL);
+	dev->driver = NULL;
+	device_unlock(dev);
+}
+
+/*
+ * Does what device_add() does after the probe and device_del() takes for granted.
+ * Returns whether it had still to be done: then the dead were registering it.
+ */
+static bool fr_probe_complete(struct device *dev, struct compat_device_private *priv)
+{
+	struct compat_device_private *parent;
+
+	if (!dev->parent || klist_node_attached(&priv->knode_parent))
+		return false;
+
+	parent = fr_probe_private(dev->parent);
+	if (!parent)
+		return false;
+
+	klist_add_tail(&priv->knode_parent, &parent->klist_children);
+	return true;
+}
+
+static int fr_probe_undo(struct module *victim, void *object)
+{
+	struct device *dev = object;
+	struct compat_device_private *priv = fr_probe_private(dev);
+	struct compat_driver_private *driver = (struct compat_driver_private *)dev->driver->p;
+	enum fr_lock lock;
+	bool attaching, registering;
+
+	lock = fr_tasks_lock(&dev->mutex, (char *)dev - FR_PROBE_BEFORE,
+			     FR_PROBE_BEFORE + sizeof(*dev));
+	if (lock != FR_LOCK_DEAD) {
+		pr_err("device %s: %s\n", dev_name(dev),
+		       lock == FR_LOCK_HELD ? "somebody living has its lock" :
+					      "half bound, but not locked");
+		return -EBUSY;
+	}
+
+	pr_info("undo: lock of device %s, whose owner died\n", dev_name(dev));
+	attaching = fr_probe_drop_iterator(&driver->knode_bus);
+	fr_probe_drop_iterator(&priv->knode_bus);
+	fr_probe_unlink(dev, driver);
+	registering = fr_probe_complete(dev, priv);
+
+	if (dev->parent) {
+		pm_runtime_put_noidle(dev->parent);
+		if (attaching)
+			pm_runtime_put_noidle(dev->parent);
+	}
+
+	if (dev->bus == &platform_bus_type)
+		fr_probe_unbind_platform(dev);
+	else
+		fr_probe_unbind_other(dev);
+
+	fr_probe_uncount();
+
+	/* Nobody else has learned of a device whose registration never ended. */
+	if (registering && dev->bus == &platform_bus_type) {
+		pr_info("undo: platform device %s, whose registration died\n", dev_name(dev));
+		platform_device_unregister(to_platform_device(dev));
+	}
+
+	return 0;
+}
+
+const struct fr_kind fr_kind_half_probed = {
+	.name = "half-probed device",
+	.stage = FR_REPAIR,
+	.find = fr_probe_find,
+	.undo = fr_probe_undo,
+	.put = fr_probe_put,
+};

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""Who uses whom: the links that the loader makes between modules, one pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.guest.guest import Guest
+from harness.guest.observation import OK
+from harness.verdict.splats import find_splats
+
+pytestmark = pytest.mark.vm
+
+Build = Callable[[str], tuple[Path, ...]]
+Load = Callable[..., str]
+
+RING = """// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/module.h>
+int ring_{other}_call(void);
+int ring_{own}_call(void);
+int ring_{own}_call(void) {{ return ring_{other}_call(); }}
+EXPORT_SYMBOL_GPL(ring_{own}_call);
+MODULE_DESCRIPTION("half of a ring");
+MODULE_LICENSE("GPL");
+"""
+
+
+@pytest.fixture
+def load(guest: Guest, build_module: Build) -> Load:
+    """Builds a module of kmod/, puts it into the guest and loads it."""
+
+    def insmod(name: str, **parameters: str) -> str:
+        (ko,) = [one for one in build_module(name) if one.stem == name]
+        return guest.insmod(guest.upload(ko), parameters)
+
+    return insmod
+
+
+def uses(guest: Guest, name: str) -> tuple[int, tuple[str, ...]]:
+    """Count and users of a module; all places that tell them have to agree."""
+    listed = guest.modules()[name]
+    assert guest.refcnt(name) == listed.references
+    assert guest.holders(name) == tuple(sorted(listed.users))
+    return listed.references, guest.holders(name)
+
+
+def test_two_symbols_are_one_use(guest: Guest, build_module: Build, load: Load) -> None:
+    (ko,) = build_module("depend_a")
+    assert all(name in ko.read_bytes() for name in (b"depend_s_call\0", b"depend_s_calls_made\0"))
+    assert load("depend_s") == OK
+    assert uses(guest, "depend_s") == (0, ())
+    assert load("depend_a") == OK  # resolves both: already_uses() finds the first link at the second symbol
+    assert uses(guest, "depend_s") == (1, ("depend_a",))
+
+
+def test_each_user_counts_once_and_is_released_when_it_goes(guest: Guest, load: Load) -> None:
+    assert load("depend_s") == OK
+    assert load("depend_a") == OK
+    assert load("depend_b") == OK
+    assert uses(guest, "depend_s") == (2, ("depend_a", "depend_b"))
+    assert guest.rmmod("depend_a") == OK
+    assert uses(guest, "depend_s") == (1, ("depend_b",))
+    assert load("depend_a") == OK
+    assert uses(guest, "depend_s") == (2, ("depend_a", "depend_b"))
+    assert guest.rmmod("depend_b") == guest.rmmod("depend_a") == OK
+    assert uses(guest, "depend_s") == (0, ())
+    assert guest.rmmod("depend_s") == OK
+
+
+@pytest.mark.parametrize(("parameters", "answer"), [({"error": "5"}, "EIO"), ({"error": "x"}, "EINVAL")])
+def test_a_load_that_fails_leaves_no_use(
+    guest: Guest, load: Load, parameters: dict[str, str], answer: str
+) -> None:
+    assert load("depend_s") == OK
+    # Both fail after the symbols were resolved: in init, and in the parsing of parameters.
+    assert load("depend_a", **parameters) == answer
+    assert uses(guest, "depend_s") == (0, ())
+    assert guest.rmmod("depend_s") == OK
+    assert find_splats(guest.log()) == ()
+
+
+def test_symbol_get_counts_but_is_no_use(guest: Guest, load: Load) -> None:
+    borrow = "/sys/module/states/parameters/borrow"
+    assert load("depend_s") == OK
+    assert load("states", borrow="nosuch") == "ENOENT"
+    assert load("states", borrow="depend_s_call") == OK
+    assert uses(guest, "depend_s") == (1, ())  # the count alone: nobody is listed
+    assert guest.rmmod("depend_s") == "EAGAIN"
+    assert guest.write(borrow, "depend_s_calls_made\n") == OK
+    assert uses(guest, "depend_s") == (1, ())
+    assert guest.write(borrow, "\n") == OK  # symbol_put()
+    assert uses(guest, "depend_s") == (0, ())
+    assert guest.rmmod("depend_s") == OK
+    assert "No such file" in guest.write(borrow, "depend_s_call\n")
+    assert guest.rmmod("states") == OK
+    assert find_splats(guest.log()) == ()
+
+
+def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Path) -> None:
+    folder = tmp_path / "ring"
+    folder.mkdir()
+    (folder / "Kbuild").write_text("# SPDX-License-Identifier: GPL-2.0-only\nobj-m := ring_a.o ring_b.o\n")
+    for own, other in ("ab", "ba"):
+        (folder / f"ring_{own}.c").write_text(RING.format(own=own, other=other))
+    # The compiler sees nothing wrong in it; the loader resolves a symbol only from a module that is there.
+    paths = [guest.upload(ko) for ko in build_module(str(folder))]
+    assert len(paths) == 2
+    for _ in range(2):
+        assert [guest.insmod(path) for path in paths] == ["ENOENT", "ENOENT"]
+    assert not any(name.startswith("ring") for name in guest.modules())
+    unknown = [record.text for record in guest.log() if "Unknown symbol ring_" in record.text]
+    assert unknown == [
+        f"ring_{own}: Unknown symbol ring_{other}_call (err -2)"
+        for _ in range(2)
+        for own, other in ("ab", "ba")
+    ]

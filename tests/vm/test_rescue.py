@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: MIT
+"""Every way of getting stuck, and what a dead module leaves behind: rescued, or refused with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.guest.guest import Guest
+from harness.guest.observation import KILLED, OK
+from harness.verdict.splats import find_splats
+
+pytestmark = pytest.mark.vm
+
+Build = Callable[[str], tuple[Path, ...]]
+
+RELOADS = 5
+# Files that block for ever, or that only root's debugger should touch; everything else is read.
+UNREADABLE = {
+    "/proc/kmsg": "blocks until there is a new message",
+    "*/trace_pipe": "blocks until something is traced",
+    "*/trace_pipe_raw": "blocks until something is traced",
+    "/proc/kcore": "all memory",
+    "/proc/kpage*": "a word for every page of memory",
+    "/proc/*/mem": "the memory of a process",
+    "/proc/*/pagemap": "a word for every page of a process",
+    "/proc/*/task/*": "the same again for every thread",
+    "/proc/[0-9]*": "processes come and go",
+    "*/clear_warn_once": "write only",
+    "/sys/kernel/tracing/*": "the same as below debugfs",
+    "/sys/kernel/debug/tracing/*/*/*": "one folder an event, thousands, all alike",
+    "/sys/kernel/debug/*/hctx*": "states of queues, slow",
+    "/sys/kernel/slab/*": "hundreds of caches, all alike",
+}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A row of the table in kmod/faults/main.c, and what the rescue makes of it."""
+
+    name: str
+    load: str = KILLED  # what insmod of it answers
+    state: str = "coming"  # then, as sysfs has it; "" if it has no directory there
+    log: tuple[str, ...] = ()  # regular expressions, each matches a line of force_rmmod
+    splats: int = 1  # of the fault itself
+    gone: tuple[str, ...] = ()  # paths that exist before the rescue, and not after it
+    before: tuple[str, ...] = ()  # a shell command that is run after insmod, in the background
+
+    def __str__(self) -> str:
+        return self.name
+
+
+STUCK = (
+    Scenario("null", log=("undo: nothing found of a known kind",)),
+    Scenario("bug"),
+    Scenario("protection"),
+    Scenario("jump"),
+    Scenario("atomic"),
+    Scenario("irqs_off"),
+    Scenario("setter", state="", log=("undo: faults never came to be in sysfs; made good for rmmod",)),
+    Scenario(
+        "exit",
+        load=OK,
+        state="going",
+        log=("undo: platform device faults_device, held by fa_pdev.*",),
+        gone=("/sys/devices/platform/faults_device",),
+    ),
+    Scenario(
+        "no_exit", load=OK, state="live", splats=0, log=("faults is alive, but has no exit function: .*",)
+    ),
+    Scenario(
+        "leak",
+        load=OK,
+        state="live",
+        splats=0,
+        log=("nobody is found who holds the 1 references to faults", "reset: state live, .* its own exit"),
+    ),
+    Scenario(
+        "probe",
+        log=(
+            "undo: half-probed device faults_probe, driver faults_probe",
+            "undo: lock of device faults_probe, whose owner died",
+            "undo: driver faults_probe of bus platform",
+            "undo: platform device faults_probe, held by fa_probe_device.*",
+        ),
+        gone=("/sys/bus/platform/drivers/faults_probe", "/sys/devices/platform/faults_probe"),
+    ),
+    Scenario(
+        "probe_attach",
+        log=(
+            "undo: half-probed device faults_probe, driver faults_probe",
+            "undo: lock of device faults_probe, whose owner died",
+            "undo: platform device faults_probe, whose registration died",
+            "undo: driver faults_probe of bus platform",
+        ),
+        gone=("/sys/bus/platform/drivers/faults_probe", "/sys/devices/platform/faults_probe"),
+    ),
+)
+
+LEFT = (
+    Scenario(
+        "platform_device",
+        log=("undo: platform device faults_device, held by fa_pdev.*",),
+        gone=("/sys/devices/platform/faults_device",),
+    ),
+    Scenario(
+        "platform_static",
+        log=("undo: platform device faults_static, is fa_static_pdev.*",),
+        gone=("/sys/devices/platform/faults_static",),
+    ),
+    Scenario(
+        "platform_driver",
+        log=("undo: driver faults_driver of bus platform", "undo: platform device faults_driver, .*"),
+        gone=("/sys/bus/platform/drivers/faults_driver", "/sys/devices/platform/faults_driver"),
+    ),
+    Scenario("input", log=(r"undo: input device input\d+, held by fa_input_dev.*",)),
+    Scenario("input_allocated", log=(r"undo: unregistered input device input\d+, held by fa_input_dev.*",)),
+    Scenario("misc", log=(r"undo: misc device faults_misc, minor \d+",), gone=("/sys/class/misc/faults_misc",)),
+    Scenario(
+        "chrdev",
+        log=(
+            r"undo: character device \d+:0, 2 numbers",
+            r"undo: range of device numbers faults_chrdev, \d+:0, 2 numbers",
+        ),
+    ),
+    Scenario(
+        "class",
+        log=("undo: device faults_class_device", "undo: class faults_class"),
+        gone=("/sys/class/faults_class/faults_class_device", "/sys/class/faults_class"),
+    ),
+    Scenario("timer", log=(r"undo: timer fa_timer \[faults\], calls fa_timer_fires \[faults\]",)),
+    Scenario("hrtimer", log=(r"undo: high-resolution timer fa_hrtimer \[faults\], calls .*",)),
+    Scenario(
+        "work",
+        log=(
+            r"undo: work fa_work \[faults\], calls fa_work_runs \[faults\]",
+            r"undo: workqueue faults_queue, held by fa_queue \[faults\]",
+        ),
+    ),
+    Scenario("thread", log=(r"undo: kernel thread faults_thread, pid \d+, runs fa_thread_runs \[faults\]",)),
+    Scenario("irq", log=("undo: interrupt handler faults_irq, number 5",)),
+    Scenario("kprobe", log=(r"undo: kprobe fa_kprobe \[faults\], on kernel_halt\+.*",)),
+    Scenario("notifier_reboot", log=(r"undo: notifier reboot, calls fa_notifier_called \[faults\]",)),
+    Scenario("notifier_netdevice", log=("undo: notifier netdevice, .*",)),
+    Scenario("notifier_panic", log=("undo: notifier panic, .*",)),
+    Scenario("notifier_keyboard", log=("undo: notifier keyboard, .*",)),
+    Scenario(
+        "tracepoint", log=(r"undo: tracepoint probe fa_tracepoint_hit \[faults\], on sched_process_exec",)
+    ),
+    Scenario(
+        "proc",
+        log=("undo: proc entry faults_proc",),
+        gone=("/proc/faults_proc", "/proc/driver/faults_proc"),
+    ),
+    Scenario(
+        "debugfs",
+        log=("undo: debugfs entry /faults_debugfs", "undo: debugfs entry /faults_debugfs_file"),
+    ),
+    Scenario(
+        "sysfs",
+        log=(
+            "undo: sysfs attribute faults_attribute of kernel",
+            "undo: sysfs attribute faults_group/faults_attribute of kernel",
+        ),
+        gone=("/sys/kernel/faults_attribute", "/sys/kernel/faults_group"),
+    ),
+    Scenario("kobject", log=("undo: object of sysfs faults_kobject",), gone=("/sys/kernel/faults_kobject",)),
+    Scenario(
+        "sysctl", log=(r"undo: sysctl table faults_sysctl, .*",), gone=("/proc/sys/kernel/faults_sysctl",)
+    ),
+    Scenario("filesystem", log=("undo: file system type faultsfs",)),
+    Scenario("netdev", log=(r"undo: network device faults0",), gone=("/sys/class/net/faults0",)),
+    Scenario("cache", log=(r"undo: slab cache faults_cache, held by fa_cache \[faults\]",)),
+    Scenario(
+        "region",
+        log=("undo: memory region faults_region, .*", "undo: memory region faults_port, .*"),
+    ),
+)
+
+
+@pytest.fixture
+def upload(guest: Guest, build_module: Build) -> Callable[[str], str]:
+    """Builds a module of kmod/ and puts it into the guest; returns its path there."""
+
+    def put(name: str) -> str:
+        (ko,) = build_module(name)
+        return guest.upload(ko)
+
+    return put
+
+
+def exists(guest: Guest, path: str) -> bool:
+    """Whether there is such a file or folder in the guest."""
+    return guest.run("ls", "-d", path).returncode == 0
+
+
+def rescue_log(guest: Guest) -> list[str]:
+    """What force_rmmod has said so far."""
+    prefix = "force_rmmod: "
+    return [r.text.removeprefix(prefix) for r in guest.log() if r.text.startswith(prefix)]
+
+
+def check_errors(guest: Guest, faults: str) -> None:
+    """The errors that LTP's tests of init_module, finit_module and delete_module ask for."""
+    empty = guest.upload_bytes(b"", "empty.ko")
+    assert guest.rmmod("no_such_module") == "ENOENT"
+    assert guest.rmmod("") == "ENOENT"
+    for call in ("init", "finit"):
+        assert guest.run("kmodctl", call, empty).output.strip() in ("8", "22"), (
+            call
+        )  # ENOEXEC; EINVAL: finit, 0 bytes
+        assert guest.run("kmodctl", call, faults, "scenario=no_such").output.strip() == "22", call
+    assert guest.insmod(faults) == OK
+    for call in ("init", "finit"):
+        assert guest.run("kmodctl", call, faults).output.strip() == "17", call
+    assert guest.rmmod("faults") == OK
+
+
+def read_everything(guest: Guest) -> None:
+    """Read every file below /proc and /sys, debugfs too: what is left of a module shows itself in a splat."""
+    guest.run("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug")
+    skipped = " ".join(f"-path '{pattern}' -prune -o" for pattern in UNREADABLE)
+    # A limit for each hundred files; the hundred in which one blocks is named.
+    read = 'timeout 30 cat "$@" > /dev/null 2>&1; [ $? -lt 124 ] || echo "blocks: $*"'
+    each = f"-type f -print0 | xargs -0 -n 100 sh -c '{read}' sh"
+    script = f"find /proc /sys -xdev {skipped} {each}; find /sys/kernel/debug {skipped} {each}; echo read"
+    result = guest.run("sh", "-c", script, seconds=300)
+    assert result.output == "read\n", result.output[-2000:]
+
+
+def check_healthy(guest: Guest, faults: str, scenario: Scenario, splats: int) -> None:
+    """As good as new: the module and what it registers come and go, and nothing is left in the dark."""
+    for _ in range(RELOADS):
+        assert guest.insmod(faults, call="finit") == OK
+        assert guest.rmmod("faults") == OK
+        assert guest.insmod(faults, {"fault": "0", "scenario": scenario.name}, call="finit") == OK
+        assert guest.rmmod("faults") == OK
+    check_errors(guest, faults)
+    read_everything(guest)
+    assert len(find_splats(guest.log())) == splats, [splat.title for splat in find_splats(guest.log())]
+
+
+def check_rescued(guest: Guest, faults: str, scenario: Scenario) -> None:
+    """What holds after every rescue."""
+    log = rescue_log(guest)
+    for pattern in (*scenario.log, "faults can be removed now: rmmod faults"):
+        assert any(re.fullmatch(pattern, line) for line in log), "\n".join((f"missing: {pattern}", *log))
+    assert guest.rmmod("faults", seconds=20) == OK
+    assert "faults" not in guest.modules()
+    assert [path for path in scenario.gone if exists(guest, path)] == []
+    check_healthy(guest, faults, scenario, scenario.splats)
+
+
+@pytest.mark.parametrize("scenario", [*STUCK, *LEFT], ids=str)
+def test_rescued(guest: Guest, upload: Callable[[str], str], scenario: Scenario) -> None:
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    assert guest.insmod(faults, {"scenario": scenario.name}) == scenario.load
+    if scenario.state == "going":
+        assert guest.rmmod("faults") == KILLED
+    if scenario.state:
+        assert guest.initstate("faults") == scenario.state
+    else:
+        assert not exists(guest, "/sys/module/faults")
+    assert guest.rmmod("faults") in ("EBUSY", "EAGAIN")
+    assert len(find_splats(guest.log())) == scenario.splats
+    assert [path for path in scenario.gone if not exists(guest, path)] == []
+
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
+    assert guest.rmmod("force_rmmod") == OK
+    check_rescued(guest, faults, scenario)
+
+
+def test_dead_asynchronous_probe(guest: Guest, upload: Callable[[str], str]) -> None:
+    """The worker died; insmod waits for it, and so would every rmmod."""
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    scenario = Scenario("probe_async", log=("undo: lock of device faults_probe, whose owner died",))
+    guest.run("sh", "-c", f"kmodctl finit {faults} scenario=probe_async > /tmp/loader 2>&1 < /dev/null &")
+    guest.run(
+        "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do dmesg | grep -q 'end trace' && break; sleep 0.5; done"
+    )
+    assert len(find_splats(guest.log())) == 1
+    assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == OK, rescue_log(guest)
+    assert guest.rmmod("force_rmmod", seconds=20) == OK
+    assert guest.read("/tmp/loader") == "0\n"
+    check_rescued(guest, faults, scenario)
+
+
+@pytest.mark.parametrize("scenario", ["sleep", "busy"])
+def test_slow_is_not_dead(guest: Guest, upload: Callable[[str], str], scenario: str) -> None:
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    guest.run("sh", "-c", f"kmodctl finit {faults} scenario={scenario} > /tmp/loader 2>&1 < /dev/null &")
+    pid = guest.run("sh", "-c", "sleep 1; pidof kmodctl").output.strip()
+    assert guest.initstate("faults") == "coming"
+    assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=60) == "EBUSY"
+    log = rescue_log(guest)
+    assert f"refused: task kmodctl, pid {pid}, is inside faults" in log
+    assert any(re.fullmatch(r"stack: .*\[faults\]", line) for line in log), log
+    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
+    guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/loader ] && break; sleep 0.5; done")
+    assert guest.read("/tmp/loader") == "0\n"
+    assert guest.initstate("faults") == "live"
+    assert guest.rmmod("faults") == OK
+    assert find_splats(guest.log()) == ()
+
+
+def test_an_open_file_is_no_leak(guest: Guest, upload: Callable[[str], str]) -> None:
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
+    guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/holder")
+    pid = guest.read("/tmp/holder").strip()
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+    log = rescue_log(guest)
+    assert f"held by: pid {pid}, sleep, descriptor 7, /dev/faults_misc" in log
+    assert "refused: faults is in use" in log
+    guest.run("kill", pid)
+    guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do kill -0 $(cat /tmp/holder) || break; sleep 0.1; done")
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK
+    assert "nothing to do: rmmod can remove faults" in rescue_log(guest)
+    assert guest.rmmod("faults") == OK
+    assert find_splats(guest.log()) == ()
