@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,6 +74,7 @@ class Benchmark:
     runs: int
     open: Callable[[Context], AbstractContextManager[Once]]  # prepares; each call then measures once
     unit: str = "s"
+    group: str = ""  # rows of one group are measured in turn, to be compared; "": alone
     warm: bool = True  # the first measurement does not count: it fills the caches
 
 
@@ -83,31 +85,62 @@ def timed(work: Callable[[], object]) -> Reading:
     return Reading(time.monotonic() - began)
 
 
-def take(benchmark: Benchmark, context: Context, runs: int, quiet: float) -> Row:
-    """Measure one row. A failure ends the row and becomes its note.
+class _Taking:
+    """One row while it is being measured. A failure ends the row and becomes its note."""
 
-    quiet: seconds that may be spent on the row's waiting for quiet moments; while there are any left, samples
-    that others disturbed are taken again.
+    def __init__(self, benchmark: Benchmark, runs: int) -> None:
+        self.row = Row(benchmark.name, benchmark.what, benchmark.unit, benchmark.goal)
+        self._benchmark = benchmark
+        self._runs = runs
+        self._once: Once | None = None
+
+    @property
+    def wanting(self) -> bool:
+        """Whether there is more to measure."""
+        return not self.row.note and len(self.row.samples) < self._runs
+
+    def begin(self, context: Context, stack: ExitStack) -> None:
+        """Prepare; what was prepared is undone with the stack."""
+        with self._noting():
+            self._once = stack.enter_context(self._benchmark.open(context))
+            if self._benchmark.warm:
+                self._once()
+
+    def step(self, tell: Callable[[str], None], patience: float) -> None:
+        """Measure once. patience: until when quiet moments are waited for and disturbed samples taken again."""
+        assert self._once is not None
+        with self._noting():
+            wait_quiet(max(0.0, patience - time.monotonic()), tell)
+            sample = _sample(self._once)
+            if sample.others > BUSY_SHARE and time.monotonic() < patience:
+                self.row = replace(self.row, discarded=self.row.discarded + 1)
+            else:
+                self.row = replace(self.row, samples=(*self.row.samples, sample))
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except SkippedError as reason:
+            self.row = replace(self.row, note=f"skipped: {reason.message}")
+        except (Failure, OSError) as error:
+            self.row = replace(self.row, note=f"FAILED: {error}")
+
+
+def take(benchmarks: Sequence[Benchmark], context: Context, runs: int, quiet: float) -> list[Row]:
+    """Measure rows in turn, one sample of each at a time: what disturbs one disturbs all.
+
+    runs: samples a row; 0: as many as the row wants. quiet: seconds that may be spent on quiet moments.
     """
-    row = Row(benchmark.name, benchmark.what, benchmark.unit, benchmark.goal)
-    tell = context.progress.note
+    takings = [_Taking(benchmark, runs or benchmark.runs) for benchmark in benchmarks]
     patience = time.monotonic() + quiet
-    try:
-        with benchmark.open(context) as once:
-            if benchmark.warm:
-                once()
-            while len(row.samples) < runs:
-                wait_quiet(max(0.0, patience - time.monotonic()), tell)
-                sample = _sample(once)
-                if sample.others > BUSY_SHARE and time.monotonic() < patience:
-                    row = replace(row, discarded=row.discarded + 1)
-                else:
-                    row = replace(row, samples=(*row.samples, sample))
-    except SkippedError as reason:
-        return replace(row, note=f"skipped: {reason.message}")
-    except (Failure, OSError) as error:
-        return replace(row, note=f"FAILED: {error}")
-    return row
+    with ExitStack() as stack:
+        for taking in takings:
+            taking.begin(context, stack)
+        while wanting := [taking for taking in takings if taking.wanting]:
+            for taking in wanting:
+                taking.step(context.progress.note, patience)
+    return [taking.row for taking in takings]
 
 
 def _sample(once: Once) -> Sample:

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.console import Console
 from benchmarks import commands, host, machines, virtme
 from benchmarks.bench import Benchmark, Context, take
 from benchmarks.explain import explain
-from benchmarks.figures import LEGEND, Row, markdown, quantity, remarks, table
+from benchmarks.figures import LEGEND, Row, cells, markdown, remarks, table
 from harness.errors import Failure, UsageError
 from harness.report.progress import open_progress
 from harness.settings import Settings
@@ -68,11 +69,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(chosen: argparse.Namespace, context: Context, console: Console) -> list[Row]:
     """Take all rows, telling each as it is done."""
     rows: list[Row] = []
-    for benchmark in chosen_benchmarks(chosen.only, first_run=chosen.first_run):
-        with context.progress.task(f"measure {benchmark.name}") as task:
-            row = take(benchmark, context, chosen.runs or benchmark.runs, chosen.quiet)
-            task.conclude(f"median {quantity(row.median, row.unit)}" if row.samples else row.note)
-            rows.append(row)
+    chosen_ones = chosen_benchmarks(chosen.only, first_run=chosen.first_run)
+    for _, together in groupby(chosen_ones, key=lambda one: one.group or one.name):
+        benchmarks = list(together)
+        with context.progress.task(f"measure {', '.join(one.name for one in benchmarks)}") as task:
+            taken = take(benchmarks, context, chosen.runs, chosen.quiet)
+            task.conclude("median " + ", ".join(cells(row)[3] for row in taken))
+        rows += taken
     console.print(table(rows))
     return rows
 

@@ -101,17 +101,20 @@ _vng_uname = _vng(lambda _: " ".join(UNAME), lambda kernel: kernel.release)
 _vng_load = _vng(_load_command, lambda _: LOADED)
 _vng_ten = _vng(_load_command, lambda _: LOADED, TESTS)
 
+
+def _row(
+    name: str, what: str, group: str, opener: Opener, runs: int = ENOUGH_RUNS, *, warm: bool = True
+) -> Benchmark:
+    return Benchmark(name, what, None, runs, opener, group=group, warm=warm)
+
+
 BENCHMARKS = (
-    Benchmark("vng-uname", "virtme-ng: to `uname -r`", None, ENOUGH_RUNS, _vng_uname),
-    Benchmark(
-        "uname-cold", "here, cold boot: to `uname -r`", None, ENOUGH_RUNS, _ours("--cold", command=UNAME)
-    ),
-    Benchmark("uname-clone", "here, clone: to `uname -r`", None, ENOUGH_RUNS, _ours(command=UNAME)),
-    Benchmark("vng-load", "virtme-ng: load and unload", None, ENOUGH_RUNS, _vng_load),
-    Benchmark(
-        "load-cold", "here, cold boot: load and unload", None, ENOUGH_RUNS, _ours("--cold", "--module", MODULE)
-    ),
-    Benchmark("load-clone", "here, clone: load and unload", None, ENOUGH_RUNS, _ours("--module", MODULE)),
-    Benchmark("vng-ten", "virtme-ng: ten load/unload, ten boots", None, 1, _vng_ten, warm=False),
-    Benchmark("ten-generic", "here: pytest, ten tests, ten machines", None, 3, _ten_tests),
+    _row("vng-uname", "virtme-ng: to `uname -r`", "uname", _vng_uname),
+    _row("uname-cold", "here, cold boot: to `uname -r`", "uname", _ours("--cold", command=UNAME)),
+    _row("uname-clone", "here, clone: to `uname -r`", "uname", _ours(command=UNAME)),
+    _row("vng-load", "virtme-ng: load and unload", "load", _vng_load),
+    _row("load-cold", "here, cold boot: load and unload", "load", _ours("--cold", "--module", MODULE)),
+    _row("load-clone", "here, clone: load and unload", "load", _ours("--module", MODULE)),
+    _row("vng-ten", "virtme-ng: ten load/unload, ten boots", "ten", _vng_ten, 1, warm=False),
+    _row("ten-generic", "here: pytest, ten tests, ten machines", "ten", _ten_tests, 3),
 )
