@@ -65,20 +65,23 @@ void fa_cache_stop(void)
 #define FA_REGION_START 0x90000000
 #define FA_REGION_SIZE 0x1000
 
-static struct resource fa_port = {
-	.name = "faults_port",
-	.start = 0x9f00,
-	.end = 0x9f0f,
-	.flags = IORESOURCE_IO,
+static struct resource fa_part = {
+	.name = "faults_part",
+	.start = FA_REGION_START,
+	.end = FA_REGION_START + FA_REGION_SIZE / 2 - 1,
+	.flags = IORESOURCE_MEM,
 };
 
-/* One that the kernel allocates, and one of our own. */
+/* One that the kernel allocates, and one of our own inside it. */
 int fa_region_start(void)
 {
-	if (!request_mem_region(FA_REGION_START, FA_REGION_SIZE, "faults_region"))
+	struct resource *whole;
+
+	whole = request_mem_region(FA_REGION_START, FA_REGION_SIZE, "faults_region");
+	if (!whole)
 		return -EBUSY;
 
-	if (request_resource(&ioport_resource, &fa_port)) {
+	if (request_resource(whole, &fa_part)) {
 		release_mem_region(FA_REGION_START, FA_REGION_SIZE);
 		return -EBUSY;
 	}
@@ -88,6 +91,6 @@ int fa_region_start(void)
 
 void fa_region_stop(void)
 {
-	release_resource(&fa_port);
+	release_resource(&fa_part);
 	release_mem_region(FA_REGION_START, FA_REGION_SIZE);
 }

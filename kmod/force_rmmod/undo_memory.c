@@ -94,11 +94,15 @@ static struct resource *fr_region_next(struct resource *region)
 static int fr_region_collect(struct module *victim, struct fr_finds *finds, struct resource *root)
 {
 	struct resource *region;
+	u64 order = 0;
 	int ret = 0;
 
-	for (region = root->child; region && !ret; region = fr_region_next(region))
+	/* What stands inside another comes after it here, and goes before it. */
+	for (region = root->child; region && !ret; region = fr_region_next(region)) {
+		order++;
 		if (fr_victim_has(victim, region->name) || fr_victim_has(victim, region))
-			ret = fr_found(finds, region, 0, "%s, %pR", region->name, region);
+			ret = fr_found(finds, region, order, "%s, %pR", region->name, region);
+	}
 
 	return ret;
 }

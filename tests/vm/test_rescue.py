@@ -138,7 +138,7 @@ LEFT = (
         "work",
         log=(
             r"undo: work fa_work \[faults\], calls fa_work_runs \[faults\]",
-            r"undo: workqueue faults_queue, held by fa_queue \[faults\]",
+            "undo: workqueue faults_queue, held by .*",
         ),
     ),
     Scenario("thread", log=(r"undo: kernel thread faults_thread, pid \d+, runs fa_thread_runs \[faults\]",)),
@@ -177,7 +177,7 @@ LEFT = (
     Scenario("cache", log=(r"undo: slab cache faults_cache, held by fa_cache \[faults\]",)),
     Scenario(
         "region",
-        log=("undo: memory region faults_region, .*", "undo: memory region faults_port, .*"),
+        log=("undo: memory region faults_region, .*", "undo: memory region faults_part, .*"),
     ),
 )
 
