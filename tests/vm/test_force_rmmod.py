@@ -152,6 +152,7 @@ def test_refused(bench: Bench) -> None:
     unknown = bench.ask("no_such")
     assert (unknown["exit_code"], unknown["outcome"]) == (Exit.CHECK_FAILED, "refused")
     assert "no_such" in unknown["reason"]
+    assert "refused: other modules use depend_s" not in texts(unknown)  # of the rescue before
     itself = bench.ask("force-rmmod")
     assert (itself["exit_code"], itself["reason"]) == (
         Exit.CHECK_FAILED,
