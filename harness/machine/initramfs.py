@@ -37,7 +37,7 @@ TEXT_FILES = {
     "etc/shells": "/bin/sh\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\n",
     "etc/hosts": "127.0.0.1 localhost\n",
-    "root/.profile": "export PS1=\"($(uname -r) \\w) # \" HOME=/root\ncd /root\n",
+    "root/.profile": 'export PS1="($(uname -r) \\w) # " HOME=/root\ncd /root\n',
 }
 
 
