@@ -374,6 +374,33 @@ def unload_order(
         return graphs.unload_order(place, name, sys.stdout, do=do)
 
 
+@task(
+    klass=HarnessTask,
+    name="trace-unload",
+    help={
+        "kernel": ONE_KERNEL_HELP,
+        "module": "the module that is watched: a name under kmod/ or a path (default depend_s)",
+        "against": "a second kernel, shown beside the first",
+        "accel": ACCEL_HELP,
+        "machine": MACHINE_HELP,
+    },
+)
+@command
+def trace_unload(
+    _context: Context,
+    kernel: str = DEFAULT_KERNEL,
+    module: str = "depend_s",
+    against: str = "",
+    accel: str = "auto",
+    machine: str = "q35",
+) -> Exit:
+    """Show what a kernel really runs when a module is unloaded, step by step, with times."""
+    from harness import trace
+
+    with _workbench(accel, machine=machine) as workbench:
+        return trace.trace_unload(kernel, against, module, workbench, sys.stdout)
+
+
 @task(klass=HarnessTask, help={"install": "install what is missing (through sudo unless root)"})
 @command
 def doctor(_context: Context, install: bool = False) -> Exit:
@@ -401,7 +428,7 @@ def clean(_context: Context, all: bool = False) -> Exit:
     return Exit.OK
 
 
-namespace = Collection(build, vm_test, kernels, shell, rescue, graph, unload_order, doctor, clean)
+namespace = Collection(build, vm_test, kernels, shell, rescue, graph, unload_order, trace_unload, doctor, clean)
 
 
 def _program() -> HarnessProgram:
