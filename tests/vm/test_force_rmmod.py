@@ -106,6 +106,26 @@ def test_rescued(bench: Bench) -> None:
     assert len(find_splats(bench.guest.log())) == 1
 
 
+def test_explained(bench: Bench) -> None:
+    """Told, whether stuck or in use; nothing changes, and the rescue works afterwards."""
+    bench.die()
+    bench.load("depend_s")
+    bench.load("depend_a")
+    used = bench.ask("--explain", "depend_s")
+    assert (used["exit_code"], used["outcome"]) == (Exit.OK, "explained")
+    assert used["reason"] == "depend_s would not be rescued: other modules use depend_s"
+    for _ in range(2):
+        stuck = bench.ask("--explain", "--force", "vms")
+        assert (stuck["exit_code"], stuck["outcome"]) == (Exit.OK, "explained")
+        assert stuck["reason"] == "vms was not touched"
+        assert {"target: vms", "used by: no module"} <= set(texts(stuck))
+        assert any("platform device vms" in text for text in texts(stuck)), stuck
+        assert bench.guest.initstate("vms") == "coming"
+        assert bench.guest.rmmod("vms") == "EBUSY"
+    assert bench.ask("vms")["outcome"] == "rescued"
+    assert {"depend_s", "depend_a"} <= set(bench.guest.modules())
+
+
 def test_told_in_words(bench: Bench) -> None:
     bench.die()
     kept = bench.force_rmmod("--keep", "vms")

@@ -178,6 +178,16 @@ static int end_of_load(const struct options *options, const struct image *image,
 	return report_end(FAILED, "failed", "%s", refusal ? refusal : reason);
 }
 
+static int end_of_explain(const char *name)
+{
+	const char *refusal = report_refusal();
+
+	if (refusal)
+		return report_end(RESCUED, "explained", "%s would not be rescued: %s", name, refusal);
+
+	return report_end(RESCUED, "explained", "%s was not touched", name);
+}
+
 static int remove_victim(const char *name)
 {
 	int error = calls_delete(name);
@@ -214,7 +224,7 @@ static int rescue(const struct options *options, const struct image *image)
 		report_note("warning: the rescue module stays loaded: %s; rmmod " RESCUE,
 			    unloaded < 0 ? "no answer" : reason_of_delete(unloaded));
 	if (options->explain)
-		return report_end(RESCUED, "explained", "nothing was touched");
+		return end_of_explain(options->name);
 	if (calls_interrupted())
 		return report_end(FAILED, "interrupted", "%s can be removed now: rmmod %s",
 				  options->name, options->name);
