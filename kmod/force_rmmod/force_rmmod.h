@@ -14,6 +14,9 @@ struct mutex;
 /* main.c: whether to take a risk, named in the log, when proof is missing. */
 extern bool fr_force;
 
+/* main.c: whether what is found is told, and nothing done. */
+extern bool fr_explain;
+
 /*
  * lookup.c: the address of a variable that the kernel does not export, of at
  * least size bytes, or NULL. For data only.

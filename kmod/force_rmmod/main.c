@@ -6,21 +6,34 @@
  *	rmmod vms
  *	rmmod force_rmmod		(before or after, as you like)
  *
- * For a module whose init (or exit) died in an oops: state "Loading" or
- * "Unloading" in /proc/modules, rmmod and rmmod -f say "busy", and a second
- * insmod of it waits for ever. Loading force_rmmod
+ * For a module whose init, exit or parameter setter died in an oops (state
+ * "Loading" or "Unloading" in /proc/modules, rmmod and rmmod -f say "busy", a
+ * second insmod of it waits for ever), one without an exit function, and one with
+ * references that nobody holds. Loading force_rmmod
  *
+ *  - takes calls of the target whose worker died off the list that rmmod waits
+ *    for,
  *  - prints name, state, reference count and users of the target,
- *  - refuses, touching nothing, if the target still serves somebody,
+ *  - refuses if the target still serves somebody, or if its init is only slow, and
+ *    names who that is: modules, tasks with their stack, files, mappings, mounts,
  *  - cuts the dead insmod's entry out of finit_module()'s table (6.5 and newer:
  *    the next insmod of the same file would hang or oops in it),
  *  - undoes what the target left registered, as far as a row of the table in
- *    undo.c knows the kind (input device, platform device),
- *  - resets the target, so that an ordinary rmmod takes it out.
+ *    undo.c knows the kind,
+ *  - resets the target, so that an ordinary rmmod takes it out. One whose init has
+ *    returned keeps its exit, and what it has registered.
+ *
+ *	insmod force_rmmod.ko target=vms explain=1
+ *
+ * tells all that about any module, stuck or not, and what it has registered, and
+ * changes nothing.
  *
  * The log shows all of that, one fact a line, and ends in "... can be removed
  * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
  * from the target into this module remains.
+ *
+ * With force=1 a driver of another bus than platform is unregistered even if a
+ * device is bound to it, whose remove is called then.
  *
  * errno of insmod: EINVAL no target, a name too long, or this module; ENOENT no
  * such module; EBUSY alive and in use, a living task runs in it, or a lock is
@@ -49,6 +62,10 @@ MODULE_PARM_DESC(target, "name of the module to make removable");
 bool fr_force;
 module_param_named(force, fr_force, bool, 0444);
 MODULE_PARM_DESC(force, "take the risks that the log names, instead of refusing (default: off)");
+
+bool fr_explain;
+module_param_named(explain, fr_explain, bool, 0444);
+MODULE_PARM_DESC(explain, "only tell what there is and what would be done (default: off)");
 
 /* The kernel's name of a module has '_' where that of the file may have '-'. */
 static int fr_target_name(char *name, size_t size)
@@ -152,6 +169,33 @@ static int fr_rescue(struct module *victim)
 	return 0;
 }
 
+/* What fr_rescue() would come to, without touching anything. */
+static int fr_tell(struct module *victim)
+{
+	int dead, verdict, ret;
+
+	dead = fr_async_repair(victim, false);
+	if (dead > 0)
+		pr_info("dead asynchronous calls: %d\n", dead);
+
+	/* All that it has registered, whatever would be done about it. */
+	ret = fr_undo(victim, false, false);
+	if (ret >= 0)
+		pr_info("registered objects: %d\n", ret);
+
+	fr_explain = false;
+	verdict = fr_check(victim);
+	if (verdict < 0)
+		pr_info("outcome: would be refused\n");
+	else if (verdict == FR_SOUND)
+		pr_info("outcome: nothing to do\n");
+	else
+		pr_info("outcome: would be %s\n",
+			verdict == FR_STUCK ? "undone and reset" : "reset, with its own exit");
+
+	return 0;
+}
+
 static int __init fr_init(void)
 {
 	char name[MODULE_NAME_LEN];
@@ -174,7 +218,7 @@ static int __init fr_init(void)
 	if (ret)
 		goto err_put_victim;
 
-	ret = fr_rescue(victim);
+	ret = fr_explain ? fr_tell(victim) : fr_rescue(victim);
 
 err_put_victim:
 	/* A reference kept would make rmmod of the victim wait for ever. */

@@ -182,8 +182,11 @@ static int fr_undo_look(struct module *victim, enum fr_stage stage)
 	int ret, count = 0;
 
 	ret = fr_undo_find(victim, stage, &finds);
-	list_for_each_entry(find, &finds.list, list)
+	list_for_each_entry(find, &finds.list, list) {
+		if (fr_explain)
+			pr_info("registered: %s %s\n", find->kind->name, find->text);
 		count++;
+	}
 
 	fr_undo_forget(&finds);
 	return ret ? ret : count;

@@ -322,3 +322,28 @@ def test_an_open_file_is_no_leak(guest: Guest, upload: Callable[[str], str]) -> 
     assert "nothing to do: rmmod can remove faults" in rescue_log(guest)
     assert guest.rmmod("faults") == OK
     assert find_splats(guest.log()) == ()
+
+
+def test_explain_touches_nothing(guest: Guest, upload: Callable[[str], str]) -> None:
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
+    guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/holder")
+    pid = guest.read("/tmp/holder").strip()
+    assert guest.insmod(rescue, {"target": "faults", "explain": "1"}, call="init") == OK
+    log = "\n".join(rescue_log(guest))
+    for line in (
+        "target: faults",
+        "state: live",
+        "reference count: 1",
+        r"registered: misc device faults_misc, minor \d+",
+        f"held by: pid {pid}, sleep, descriptor 7, /dev/faults_misc",
+        "outcome: would be refused",
+    ):
+        assert re.search(f"^{line}$", log, re.MULTILINE), (line, log)
+    assert guest.refcnt("faults") == 1
+    assert exists(guest, "/dev/faults_misc")
+    assert guest.rmmod("force_rmmod") == OK
+    guest.run("kill", pid)
+    guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do kill -0 $(cat /tmp/holder) || break; sleep 0.1; done")
+    assert guest.rmmod("faults") == OK
+    assert find_splats(guest.log()) == ()
