@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import shlex
 import socket
@@ -137,5 +138,10 @@ def connect(
             transport.auth_publickey("root", client_key)
         except (paramiko.SSHException, OSError, EOFError) as error:
             watch.diagnose()
-            raise ConnectionLost(f"no SSH connection to port {port}: {error}") from error
+            hint = "is the loopback interface up? ip link set lo up" if _unreachable(error) else None
+            raise ConnectionLost(f"no SSH connection to port {port}: {error}", hint=hint) from error
         yield SshRunner(transport, watch)
+
+
+def _unreachable(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.ENETUNREACH

@@ -80,7 +80,7 @@ QUICK = {
 SLOW = {
     "sleeps": Bad("hang", "load sleeps, round 1: `kmodctl finit", "for (;;) ssleep(1000);"),
     "spins": Bad("hang", "load spins, round 1: `kmodctl finit", "local_irq_disable(); for (;;) cpu_relax();"),
-    "cuts_network": Bad("hang", "load cuts_network, round 1: `kmodctl finit", NETWORK_DOWN),
+    "cuts_network": Bad("lost", "load cuts_network, round 1: `kmodctl finit", NETWORK_DOWN),
 }
 HURRY = {"KMOD_HARNESS_TIMEOUT_FACTOR": "0.15"}  # 4.5 s a step
 
