@@ -6,8 +6,10 @@
  *   confined locked COMMAND...        while another process holds the lock on /proc/modules
  *   confined interrupted COMMAND...   with a SIGTERM that arrives before the first instruction
  *   confined logless COMMAND...       without /dev/kmsg
+ *   confined rivalled COMMAND...      while another process tries all the time to remove vms
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -16,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define CAP_SYS_MODULE 16
@@ -31,6 +34,13 @@ static int confine(const char *how)
 	if (!strcmp(how, "logless"))
 		return unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 		       mount("/proc/version", "/dev/kmsg", NULL, MS_BIND, NULL);
+	if (!strcmp(how, "rivalled")) {
+		if (fork())
+			return 0;
+		while (syscall(SYS_delete_module, "vms", O_NONBLOCK) && errno != ENOENT)
+			;
+		_exit(0);
+	}
 	sigemptyset(&term);
 	sigaddset(&term, SIGTERM);
 	sigprocmask(SIG_BLOCK, &term, NULL);

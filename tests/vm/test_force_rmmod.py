@@ -332,9 +332,7 @@ def test_two_at_once(bench: Bench) -> None:
 def test_somebody_else_removes_it(bench: Bench) -> None:
     """An rmmod that tries all the time wins as soon as it can."""
     bench.die()
-    always = "while [ -d /sys/module/vms ]; do kmodctl delete vms n > /dev/null; done"
-    script = f"({always}) & {bench.program} --json vms; wait"
-    answer = json.loads(bench.guest.run("sh", "-c", script, seconds=60).output)
+    answer = bench.ask("vms", how="rivalled")
     assert (answer["exit_code"], answer["outcome"]) == (Exit.OK, "rescued")
     assert answer["reason"] == "vms is gone: somebody else removed it"
     assert not {"vms", "force_rmmod"} & set(bench.guest.modules())
