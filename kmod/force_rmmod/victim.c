@@ -40,6 +40,19 @@ static struct module *fr_victim_on_list(const char *name)
 	return NULL;
 }
 
+/* What is built in has a directory in /sys/module, if it has parameters. */
+static void fr_victim_missing(const char *name)
+{
+	struct kobject *kobj = kset_find_obj(THIS_MODULE->mkobj.kobj.kset, name);
+
+	if (kobj)
+		pr_err("refused: %s is built into the kernel\n", name);
+	else
+		pr_err("refused: no module %s is loaded\n", name);
+
+	kobject_put(kobj);
+}
+
 struct module *fr_victim_find(const char *name)
 {
 	struct module *victim;
@@ -59,7 +72,7 @@ struct module *fr_victim_find(const char *name)
 	mutex_unlock(fr_module_mutex);
 
 	if (!victim) {
-		pr_err("refused: no module %s is loaded\n", name);
+		fr_victim_missing(name);
 		return ERR_PTR(-ENOENT);
 	}
 
