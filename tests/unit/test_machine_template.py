@@ -27,6 +27,7 @@ from tests.unit.test_machine_files import SPEC
 def recipe(tmp_path: Path) -> Recipe:
     for name in ("kernel", "initramfs", "qemu"):
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "qemu").chmod(0o755)
     spec = replace(SPEC, qemu=str(tmp_path / "qemu"))
     return Recipe(spec, "tcg", BootFiles(tmp_path / "kernel", tmp_path / "initramfs", "quiet"))
 
