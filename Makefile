@@ -2,6 +2,7 @@
 #   make vm-test    fresh machine: installs what is missing, fetches a kernel, builds, boots, tests, reports
 #   make test       everything that CI runs
 #   make check      what needs no virtual machine: formats, types, unit tests
+#   make docs       the figures of docs/ anew
 #   make benchmark  how fast all this is here, beside its goals; OPTIONS="--only clone --quiet 60"
 # KERNELS="5.10 6.12" chooses the kernels of vm-test.
 
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 kernel_options = $(foreach kernel,$(1),--kernel $(kernel))
 
-.PHONY: vm-test test check benchmark clean setup
+.PHONY: vm-test test check benchmark docs clean setup
 
 vm-test: setup
 	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
@@ -30,6 +31,9 @@ check: $(READY)
 
 benchmark: setup
 	$(BIN)/python -m benchmarks.speed $(OPTIONS)
+
+docs: setup
+	$(BIN)/python docs/figures.py
 
 # The only step that may need root: programs such as QEMU, once.
 setup: $(READY)

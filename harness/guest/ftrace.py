@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
 from harness.guest.guest import Guest
-from harness.guest.observation import OK
 
 TRACEFS = "/sys/kernel/tracing"
 DEPTH = 4  # system call, its parts, theirs (notifier_call_chain, where it is a function), each notifier
@@ -18,9 +17,10 @@ OPTIONS = ("funcgraph-abstime", "nofuncgraph-cpu", "nofuncgraph-overhead", "nofu
 EVENTS = ("module", "printk")  # their lines stand between the calls
 # What an interrupt calls once it has begun and before it has ended: not a part of what it interrupted.
 INTERRUPT = re.compile(
-    r"irq_enter_rcu|irq_exit_rcu|__?sysvec_\w+|handle_softirqs|__do_softirq|idle_cpu|raw_irqentry_exit_cond_resched"
+    r"irq_enter_rcu|irq_exit_rcu|__?sysvec_\w+|handle_softirqs|__do_softirq|do_softirq_own_stack|idle_cpu|raw_irqentry_exit_cond_resched"
     r"|__hrtimer_rearm_deferred|hrtimer_interrupt|preempt_schedule_irq|irqentry_\w+|clockevents_program_event"
 )
+SWITCH_SECONDS = 180.0  # the kernel patches each of its 50 000 functions: seconds under emulation
 _LINE = re.compile(r"\s*(?P<at>\d+\.\d+) \|\s*(?:(?P<took>[\d.]+) us)?\s*\|  (?P<what>.*)")
 _CALL = re.compile(r"(?P<name>[\w.]+)(?: \[\w+\])?\(.*\)(?P<kind>;| \{)")
 
@@ -103,6 +103,7 @@ def record_call(guest: Guest, function: str, argv: Sequence[str]) -> str:
 
 
 def _set(guest: Guest, file: str, value: str) -> None:
-    answer = guest.write(f"{TRACEFS}/{file}", value + "\n")
-    if answer != OK:
-        raise HarnessError(f"cannot write {value!r} to {TRACEFS}/{file}", evidence=[answer])
+    path = f"{TRACEFS}/{file}"
+    result = guest.run("sh", "-c", 'echo "$1" > "$2"', "sh", value, path, seconds=SWITCH_SECONDS)
+    if result.returncode != 0:
+        raise HarnessError(f"cannot write {value!r} to {path}", evidence=result.output.splitlines())
