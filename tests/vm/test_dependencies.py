@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.errors import Exit
+from harness.graphs import unload_order
 from harness.guest.guest import Guest
 from harness.guest.observation import OK
+from harness.machine.machine import Machine
+from harness.places import Choice, open_place
 from harness.verdict.splats import find_splats
+from harness.workbench import Workbench
 
 pytestmark = pytest.mark.vm
 
@@ -117,3 +124,25 @@ def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Pat
         for _ in range(2)
         for own, other in ("ab", "ba")
     ]
+
+
+def test_a_board_is_looked_at_and_its_modules_unloaded(
+    guest: Guest, machine: Machine, load: Load, workbench: Workbench, tmp_path: Path
+) -> None:
+    """As with `--host`: over a connection of its own, with keys in files and the programs that a board has."""
+    assert [load(name) for name in ("depend_s", "depend_a", "depend_b")] == [OK] * 3
+    identity, known_hosts = tmp_path / "id", tmp_path / "known_hosts"
+    identity.write_text(machine.keys.client_pem)
+    key = base64.b64encode(machine.keys.host_key_blob()).decode()
+    known_hosts.write_text(f"[127.0.0.1]:{machine.port} ssh-ed25519 {key}\n")
+    host = f"root@127.0.0.1:{machine.port}"
+    choice = Choice(host=host, modules=["depend_a"], identity=identity, known_hosts=known_hosts)
+    out = io.StringIO()
+    with open_place(choice, "", workbench) as board:
+        assert set(board.graph().around(board.chosen).modules) == {"depend_a", "depend_s"}
+        assert board.unload("depend_s") != OK  # rmmod tells why in its own words
+        assert unload_order(board, "depend_s", out, do=True) == Exit.OK
+    assert out.getvalue().splitlines()[-3:] == [
+        f"{name}: unloaded" for name in ("depend_a", "depend_b", "depend_s")
+    ]
+    assert not guest.modules().keys() & {"depend_a", "depend_b", "depend_s"}
