@@ -242,6 +242,11 @@ void fr_victim_reset(struct module *victim, bool keep_exit)
 		keep_exit ? "its own exit" : "neither init nor exit");
 }
 
+static bool fr_victim_is_header(const struct module *victim, const unsigned long *word)
+{
+	return (void *)word >= (void *)victim && (void *)word < (void *)(victim + 1);
+}
+
 int fr_victim_each_word(struct module *victim,
 			int (*fn)(struct module *victim, unsigned long *word, void *data),
 			void *data)
@@ -258,6 +263,10 @@ int fr_victim_each_word(struct module *victim,
 
 		word = PTR_ALIGN(word, sizeof(*word));
 		for (end = word + size / sizeof(*word); word < end; word++) {
+			/* What the loader keeps about the victim lies there too. */
+			if (fr_victim_is_header(victim, word))
+				continue;
+
 			ret = fn(victim, word, data);
 			if (ret)
 				return ret;

@@ -122,7 +122,8 @@ def test_explained(bench: Bench) -> None:
         assert any("platform device vms" in text for text in texts(stuck)), stuck
         assert bench.guest.initstate("vms") == "coming"
         assert bench.guest.rmmod("vms") == "EBUSY"
-    assert bench.ask("vms")["outcome"] == "rescued"
+    rescued = bench.ask("vms")
+    assert rescued["outcome"] == "rescued", rescued
     assert {"depend_s", "depend_a"} <= set(bench.guest.modules())
 
 
