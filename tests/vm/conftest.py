@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Some tests are about QEMU or about this host, not about a kernel: one kernel is enough for those."""
+"""Which kernels a test runs on, where one for each --kernel would be too many."""
 
 from __future__ import annotations
 
@@ -8,20 +8,30 @@ import pytest
 from harness.module_tests import kernel_specs
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The long way."""
+    parser.addoption("--every-kernel", action="store_true", help="do not leave out kernels of `outer_kernels`")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the mark."""
-    config.addinivalue_line("markers", "one_kernel: runs on the first --kernel only")
+    """Announce the marks."""
+    config.addinivalue_line("markers", "one_kernel: about QEMU or this host: on the first --kernel only")
+    config.addinivalue_line("markers", "outer_kernels: long: on the first and the last --kernel only")
+
+
+def _wanted(item: pytest.Item, kernels: list[str]) -> bool:
+    spec = item.callspec.params.get("kernel", kernels[0]) if hasattr(item, "callspec") else kernels[0]
+    if item.get_closest_marker("one_kernel"):
+        return bool(spec == kernels[0])
+    if item.get_closest_marker("outer_kernels") and not item.config.getoption("--every-kernel", default=False):
+        return spec in (kernels[0], kernels[-1])
+    return True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the other kernels."""
-    first = kernel_specs(config)[0]
-
-    def wanted(item: pytest.Item) -> bool:
-        spec = item.callspec.params.get("kernel", first) if hasattr(item, "callspec") else first
-        return item.get_closest_marker("one_kernel") is None or spec == first
-
-    dropped = [item for item in items if not wanted(item)]
+    kernels = kernel_specs(config)
+    dropped = [item for item in items if not _wanted(item, kernels)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
-        items[:] = [item for item in items if wanted(item)]
+        items[:] = [item for item in items if _wanted(item, kernels)]

@@ -14,7 +14,7 @@ from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
 from harness.verdict.splats import find_splats
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
 Build = Callable[[str], tuple[Path, ...]]
 
