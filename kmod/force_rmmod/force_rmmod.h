@@ -3,6 +3,7 @@
 #ifndef FORCE_RMMOD_H
 #define FORCE_RMMOD_H
 
+#include <linux/delay.h>
 #include <linux/list.h>
 #include <linux/types.h>
 
@@ -101,6 +102,21 @@ enum fr_lock fr_tasks_lock(const struct mutex *lock, const void *object, size_t 
 
 /* Whether a lock can be had within a second; it is not held on return. */
 bool fr_tasks_can_lock(struct mutex *lock, const char *name);
+
+/*
+ * Tries for a second what must not wait for the dead: an expression that takes a
+ * lock and tells whether it has got it.
+ */
+#define fr_try(taken) ({ \
+	bool taken_ = false; \
+	int round_; \
+	for (round_ = 0; round_ < 50 && !taken_; round_++) { \
+		taken_ = (taken); \
+		if (!taken_) \
+			msleep(20); \
+	} \
+	taken_; \
+})
 
 /* references.c: 0, or -EBUSY if a living task may return into the victim. */
 int fr_references_check(const struct module *victim);

@@ -190,16 +190,11 @@ enum fr_lock fr_tasks_lock(const struct mutex *lock, const void *object, size_t 
 
 bool fr_tasks_can_lock(struct mutex *lock, const char *name)
 {
-	int round;
-
-	for (round = 0; round < 50; round++) {
-		if (mutex_trylock(lock)) {
-			mutex_unlock(lock);
-			return true;
-		}
-		msleep(FR_STACK_PAUSE_MS);
+	if (!fr_try(mutex_trylock(lock))) {
+		pr_err("the lock %s stays taken\n", name);
+		return false;
 	}
 
-	pr_err("the lock %s stays taken\n", name);
-	return false;
+	mutex_unlock(lock);
+	return true;
 }

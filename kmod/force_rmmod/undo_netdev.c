@@ -26,7 +26,7 @@ static int fr_netdev_find(struct module *victim, struct fr_finds *finds)
 	struct net *net;
 	int ret = 0;
 
-	if (!rtnl_trylock()) {
+	if (!fr_try(rtnl_trylock())) {
 		pr_err("the lock rtnl is taken\n");
 		return -EBUSY;
 	}

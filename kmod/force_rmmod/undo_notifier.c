@@ -81,7 +81,7 @@ static int fr_chain_find_blocking(struct fr_chain_find *find, struct blocking_no
 {
 	int ret;
 
-	if (!down_read_trylock(&head->rwsem)) {
+	if (!fr_try(down_read_trylock(&head->rwsem))) {
 		pr_err("the notifier chain %s is in use\n", find->chain->name);
 		return -EBUSY;
 	}
@@ -106,7 +106,7 @@ static int fr_chain_find_one(struct fr_chain_find *find)
 	case FR_CHAIN_BLOCKING:
 		return fr_chain_find_blocking(find, head);
 	case FR_CHAIN_RTNL:
-		if (!rtnl_trylock()) {
+		if (!fr_try(rtnl_trylock())) {
 			pr_err("the lock rtnl is taken\n");
 			return -EBUSY;
 		}

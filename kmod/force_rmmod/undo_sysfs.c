@@ -53,7 +53,7 @@ static int fr_sysfs_walk_all(struct fr_sysfs_walk *walk)
 
 	if (!root || compat_kernfs_parent(root))
 		return -EOPNOTSUPP;
-	if (!compat_kernfs_trylock(root, fr_lookup)) {
+	if (!fr_try(compat_kernfs_trylock(root, fr_lookup))) {
 		pr_err("the lock of sysfs is taken\n");
 		return -EBUSY;
 	}
