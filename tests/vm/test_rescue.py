@@ -12,6 +12,7 @@ import pytest
 
 from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
+from harness.kernels.kernel import Kernel
 from harness.verdict.splats import find_splats
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
@@ -274,7 +275,7 @@ def test_rescued(guest: Guest, upload: Callable[[str], str], scenario: Scenario)
     check_rescued(guest, faults, scenario)
 
 
-def test_dead_asynchronous_probe(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_dead_asynchronous_probe(guest: Guest, kernel: Kernel, upload: Callable[[str], str]) -> None:
     """The worker died; insmod waits for it, and so would every rmmod."""
     faults, rescue = upload("faults"), upload("force_rmmod")
     scenario = Scenario("probe_async", log=("undo: lock of device faults_probe, whose owner died",))
@@ -286,6 +287,11 @@ def test_dead_asynchronous_probe(guest: Guest, upload: Callable[[str], str]) -> 
     assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == OK, rescue_log(guest)
     assert guest.rmmod("force_rmmod", seconds=20) == OK
     assert guest.read("/tmp/loader") == "0\n"
+    if kernel.release.startswith("5.10."):
+        # The worker's pool goes on counting the dead among the running: work queued there waits for ever, and
+        # nothing outside the pool can mend that. The module goes; another asynchronous probe would wait.
+        assert guest.rmmod("faults", seconds=20) == OK
+        return
     check_rescued(guest, faults, scenario)
 
 
