@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 #   make vm-test    fresh machine: installs what is missing, fetches a kernel, builds, boots, tests, reports
 #   make test       everything that CI runs
+#   make test-every-kernel   the long tests on all kernels, not only on the oldest and the newest
 #   make check      what needs no virtual machine: formats, types, unit tests
 #   make docs       the figures of docs/ anew
 #   make benchmark  how fast all this is here, beside its goals; OPTIONS="--only clone --quiet 60"
@@ -14,13 +15,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 kernel_options = $(foreach kernel,$(1),--kernel $(kernel))
 
-.PHONY: vm-test test check benchmark docs clean setup
+.PHONY: vm-test test test-every-kernel check benchmark docs clean setup
 
 vm-test: setup
 	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
 
 test: setup check
 	$(BIN)/pytest -n auto --durations=15 -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
+
+# The same without leaving out kernels of the long tests.
+test-every-kernel: setup check
+	$(BIN)/pytest -n auto --every-kernel -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -31,7 +31,7 @@ from harness.rescue.rescue import Request, rescue
 from harness.verdict.splats import find_splats
 from harness.workbench import Workbench
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
 Build = Callable[[str], tuple[Path, ...]]
 
