@@ -34,6 +34,8 @@ class Monitor:
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self._loop = asyncio.new_event_loop()
+        # Ctrl-C may strike in any of the loop's tasks. Whoever waits is told; nobody asks the other tasks.
+        self._loop.set_exception_handler(lambda _loop, _context: None)
         self._client = QMPClient("harness")
         try:
             self._wait(self._client.connect(connection), deadline)
@@ -48,7 +50,7 @@ class Monitor:
         except (QMPError, StateError, EOFError, OSError, TimeoutError) as error:
             raise MonitorError(f"QEMU's monitor: {error or type(error).__name__}") from error
         finally:
-            if not task.done():  # interrupted: a task that is forgotten complains at the end of the program
+            if not task.done():  # interrupted
                 task.cancel()
                 self._loop.run_until_complete(asyncio.wait([task]))
 
