@@ -28,6 +28,11 @@
  * tells all that about any module, stuck or not, and what it has registered, and
  * changes nothing.
  *
+ *	echo vms > /sys/module/force_rmmod/parameters/target
+ *
+ * does the same again, for this or another module, while force_rmmod is loaded, with
+ * the same errnos; parameters/force and parameters/explain can be written as well.
+ *
  * The log shows all of that, one fact a line, and ends in "... can be removed
  * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
  * from the target into this module remains.
@@ -52,36 +57,44 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
 
 #include "force_rmmod.h"
 
-static char *fr_target;
-module_param_named(target, fr_target, charp, 0444);
-MODULE_PARM_DESC(target, "name of the module to make removable");
+/* What a write to the parameter target means. */
+static enum {
+	FR_LOADING,	/* remember it, init will ask */
+	FR_READY,	/* rescue it now */
+	FR_FAILED,	/* nothing any more */
+} fr_state;
+
+static char fr_target[MODULE_NAME_LEN];
 
 bool fr_force;
-module_param_named(force, fr_force, bool, 0444);
+module_param_named(force, fr_force, bool, 0644);
 MODULE_PARM_DESC(force, "take the risks that the log names, instead of refusing (default: off)");
 
 bool fr_explain;
-module_param_named(explain, fr_explain, bool, 0444);
+module_param_named(explain, fr_explain, bool, 0644);
 MODULE_PARM_DESC(explain, "only tell what there is and what would be done (default: off)");
 
 /* The kernel's name of a module has '_' where that of the file may have '-'. */
-static int fr_target_name(char *name, size_t size)
+static int fr_target_name(const char *value)
 {
-	if (!fr_target || !*fr_target) {
-		pr_err("refused: no target; load me with target=<module>\n");
-		return -EINVAL;
-	}
+	char name[sizeof(fr_target) + 1];	/* echo adds a newline */
 
-	if (strscpy(name, fr_target, size) < 0) {
+	if (strscpy(name, value, sizeof(name)) < 0 ||
+	    strscpy(fr_target, strim(name), sizeof(fr_target)) < 0) {
 		pr_err("refused: the target's name is longer than any module's\n");
 		return -EINVAL;
 	}
 
-	strreplace(name, '-', '_');
-	if (!strcmp(name, THIS_MODULE->name)) {
+	strreplace(fr_target, '-', '_');
+	if (!*fr_target) {
+		pr_err("refused: the target has no name\n");
+		return -EINVAL;
+	}
+	if (!strcmp(fr_target, THIS_MODULE->name)) {
 		pr_err("refused: the target is this module itself\n");
 		return -EINVAL;
 	}
@@ -196,17 +209,14 @@ static int fr_tell(struct module *victim)
 	return 0;
 }
 
-static int __init fr_init(void)
+/* One at a time: the lock of our parameters is held. */
+static int fr_attend(void)
 {
-	char name[MODULE_NAME_LEN];
+	bool explain = fr_explain;
 	struct module *victim;
 	int ret;
 
-	ret = fr_target_name(name, sizeof(name));
-	if (ret)
-		return ret;
-
-	victim = fr_victim_find(name);
+	victim = fr_victim_find(fr_target);
 	if (IS_ERR(victim))
 		return PTR_ERR(victim);
 
@@ -218,11 +228,59 @@ static int __init fr_init(void)
 	if (ret)
 		goto err_put_victim;
 
-	ret = fr_explain ? fr_tell(victim) : fr_rescue(victim);
+	ret = explain ? fr_tell(victim) : fr_rescue(victim);
+	fr_explain = explain;
 
 err_put_victim:
 	/* A reference kept would make rmmod of the victim wait for ever. */
 	fr_victim_put(victim);
+	return ret;
+}
+
+static int fr_target_set(const char *value, const struct kernel_param *param)
+{
+	int ret;
+
+	ret = fr_target_name(value);
+	if (ret || fr_state == FR_LOADING)
+		return ret;
+
+	if (fr_state == FR_FAILED || !try_module_get(THIS_MODULE))
+		return -ENODEV;
+
+	ret = fr_attend();
+	module_put(THIS_MODULE);
+	return ret;
+}
+
+static int fr_target_get(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%s\n", fr_target);
+}
+
+static const struct kernel_param_ops fr_target_ops = {
+	.set = fr_target_set,
+	.get = fr_target_get,
+};
+
+module_param_cb(target, &fr_target_ops, NULL, 0644);
+__MODULE_PARM_TYPE(target, "charp");
+MODULE_PARM_DESC(target, "name of the module to make removable");
+
+static int __init fr_init(void)
+{
+	int ret;
+
+	if (!*fr_target) {
+		pr_err("refused: no target; load me with target=<module>\n");
+		return -EINVAL;
+	}
+
+	kernel_param_lock(THIS_MODULE);
+	ret = fr_attend();
+	fr_state = ret ? FR_FAILED : FR_READY;
+	kernel_param_unlock(THIS_MODULE);
+
 	return ret;
 }
 

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""force_rmmod that stays: a rescue on demand, and the guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.guest.guest import Guest
+from harness.guest.observation import KILLED, OK
+from harness.verdict.splats import find_splats
+
+pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
+
+Build = Callable[[str], tuple[Path, ...]]
+Upload = Callable[[str], str]
+
+PARAMETERS = "/sys/module/force_rmmod/parameters"
+
+
+@pytest.fixture
+def upload(guest: Guest, build_module: Build) -> Upload:
+    """Builds a module of kmod/ and puts it into the guest; returns its path there."""
+
+    def put(name: str) -> str:
+        (ko,) = build_module(name)
+        return guest.upload(ko)
+
+    return put
+
+
+def words(guest: Guest) -> list[str]:
+    """What force_rmmod has said so far."""
+    prefix = "force_rmmod: "
+    return [r.text.removeprefix(prefix) for r in guest.log() if r.text.startswith(prefix)]
+
+
+def test_another_target(guest: Guest, upload: Upload) -> None:
+    """While it is loaded, a name that is written is rescued."""
+    rescue, faults = upload("force_rmmod"), upload("faults")
+    assert guest.insmod(upload("depend_s")) == OK
+    assert guest.insmod(rescue, {"target": "depend-s"}, call="init") == OK
+    assert guest.read(f"{PARAMETERS}/target") == "depend_s\n"
+    assert guest.insmod(faults, {"scenario": "null"}, call="init") == KILLED
+    assert guest.write(f"{PARAMETERS}/explain", "1") == OK
+    assert guest.write(f"{PARAMETERS}/target", "faults\n") == OK
+    assert "outcome: would be undone and reset" in words(guest)
+    assert guest.initstate("faults") == "coming"
+    assert guest.write(f"{PARAMETERS}/explain", "0") == OK
+    assert guest.write(f"{PARAMETERS}/target", "faults\n") == OK
+    assert guest.rmmod("faults") == OK
+    assert "No such file or directory" in guest.write(f"{PARAMETERS}/target", "faults\n")
+    for wrong in ("\n", "force-rmmod\n", "x" * 300):
+        assert "Invalid argument" in guest.write(f"{PARAMETERS}/target", wrong)
+    assert guest.rmmod("force_rmmod") == OK
+    assert len(find_splats(guest.log())) == 1
