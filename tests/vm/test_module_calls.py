@@ -156,6 +156,8 @@ FINIT = (
 )
 # These can only be switched on, never off: they come last.
 LAST = (
+    Case("not signed, locked down", f"init {STATES}", "EPERM", "locked down"),
+    Case("not signed, locked down", f"finit {STATES}", "EPERM", "locked down"),
     Case(
         "not signed, but it must be",
         f"init {STATES}",
@@ -264,6 +266,15 @@ def writer(guest: Guest) -> Iterator[None]:
     wait_for(lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9").returncode != 0, "the file is closed")
 
 
+@contextlib.contextmanager
+def locked_down(guest: Guest) -> Iterator[None]:
+    guest.run("mount", "-t", "securityfs", "securityfs", "/sys/kernel/security")
+    # Refused to who has done so before.
+    guest.write("/sys/kernel/security/lockdown", "integrity")
+    assert "[integrity]" in guest.read("/sys/kernel/security/lockdown")
+    yield
+
+
 def switched(path: str) -> Callable[[Guest], AbstractContextManager[None]]:
     """A setting that cannot be taken back."""
 
@@ -286,6 +297,7 @@ SITUATIONS: dict[str, Callable[[Guest], AbstractContextManager[None]]] = {
     "pinned": lambda guest: with_states(guest, "pins=2"),
     "lock held": lock_held,
     "writer": writer,
+    "locked down": locked_down,
     "signatures": switched("/sys/module/module/parameters/sig_enforce"),
     "disabled": switched("/proc/sys/kernel/modules_disabled"),
 }

@@ -22,7 +22,7 @@ from harness.progress import Silent
 from harness.settings import PROJECT
 from harness.workbench import Workbench
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.one_kernel]
 
 NAME = "kmod-harness-test"
 PYTHON = "/usr/bin/python3"  # of the system: others may lie where only their owner can read
