@@ -81,13 +81,25 @@ void fa_probe_attach_stop(void)
 	fa_probe_stop();
 }
 
+/* The misc device lets somebody hold the module while the probe is dead. */
 int fa_probe_async_start(void)
 {
+	int ret;
+
+	ret = fa_misc_start();
+	if (ret)
+		return ret;
+
 	fa_probe_driver.driver.probe_type = PROBE_PREFER_ASYNCHRONOUS;
-	return fa_probe_start();
+	ret = fa_probe_start();
+	if (ret)
+		fa_misc_stop();
+
+	return ret;
 }
 
 void fa_probe_async_stop(void)
 {
 	fa_probe_stop();
+	fa_misc_stop();
 }

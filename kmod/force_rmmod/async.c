@@ -86,7 +86,7 @@ static bool fr_async_is_dead(const struct compat_async_entry *entry, struct modu
 /* The memory of the entry is given back too; nobody else knows it any more. */
 static void fr_async_unlink(struct compat_async_entry *entry)
 {
-	pr_info("async: call for device %s, whose worker died, taken off the list\n",
+	pr_info("undo: asynchronous call for device %s, whose worker died\n",
 		dev_name(entry->data));
 	list_del_init(&entry->domain_list);
 	list_del_init(&entry->global_list);
@@ -114,6 +114,20 @@ static int fr_async_walk(struct module *victim, bool apply)
 		wake_up_all(fr_async_done);
 
 	return count;
+}
+
+bool fr_async_awaits(const struct task_struct *task)
+{
+	const struct wait_queue_entry *waiter;
+	unsigned long flags;
+	bool found = false;
+
+	spin_lock_irqsave(&fr_async_done->lock, flags);
+	list_for_each_entry(waiter, &fr_async_done->head, entry)
+		found |= waiter->private == task;
+	spin_unlock_irqrestore(&fr_async_done->lock, flags);
+
+	return found;
 }
 
 /* The insmod that waited for the call finishes now; the victim becomes live. */

@@ -69,14 +69,17 @@ int fr_loader_resolve(void);
 int fr_loader_repair(void);
 
 /* async.c: asynchronous calls of the victim whose worker died; how many. */
+struct task_struct;
+
 int fr_async_repair(struct module *victim, bool apply);
+
+/* Whether a task waits for asynchronous calls to be done; after fr_async_repair(). */
+bool fr_async_awaits(const struct task_struct *task);
 
 /*
  * tasks.c: what is on the stacks of the living. A task counts if fn says so of
  * any word of its stack that is in use; each() is called for it.
  */
-struct task_struct;
-
 struct fr_stack_query {
 	bool (*match)(unsigned long word, bool waiting, const void *data);
 	const void *data;
@@ -118,8 +121,11 @@ bool fr_tasks_can_lock(struct mutex *lock, const char *name);
 	taken_; \
 })
 
-/* references.c: 0, or -EBUSY if a living task may return into the victim. */
-int fr_references_check(const struct module *victim);
+/*
+ * references.c: 0, or -EBUSY if a living task may return into the victim; of those
+ * who only wait for asynchronous calls to be done, with but_waiters, none counts.
+ */
+int fr_references_check(const struct module *victim, bool but_waiters);
 
 /* holders.c: 0, or -EBUSY if files, mappings, sockets or mounts lead into it. */
 int fr_holders_check(struct module *victim);
@@ -148,6 +154,8 @@ struct fr_kind {
 	enum fr_stage stage;
 	/* Calls fr_found() for each; an errno refuses the rescue. */
 	int (*find)(struct module *victim, struct fr_finds *finds);
+	/* Whether undo can be called: an errno if not. May be NULL; may sleep. */
+	int (*check)(struct module *victim, void *object);
 	int (*undo)(struct module *victim, void *object);
 	/* Gives back what find took to keep the object; may be NULL. */
 	void (*put)(void *object);
@@ -158,6 +166,12 @@ __printf(4, 5)
 int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format, ...);
 
 int fr_undo(struct module *victim, bool apply, bool repairs_only);
+
+/*
+ * undo_probe.c: 0, or -EBUSY if a device's lock cannot be had; that of a
+ * half-probed one can, when that has been undone.
+ */
+int fr_probe_check_lock(struct module *victim, struct device *dev);
 
 /* undo_thread.c: whether a task is a living kernel thread of the victim's own. */
 bool fr_thread_is_of(struct task_struct *task, const struct module *victim);

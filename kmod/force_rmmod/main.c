@@ -11,11 +11,11 @@
  * second insmod of it waits for ever), one without an exit function, and one with
  * references that nobody holds. Loading force_rmmod
  *
- *  - takes calls of the target whose worker died off the list that rmmod waits
- *    for,
  *  - prints name, state, reference count and users of the target,
  *  - refuses if the target still serves somebody, or if its init is only slow, and
  *    names who that is: modules, tasks with their stack, files, mappings, mounts,
+ *  - takes calls of the target whose worker died off the list that rmmod waits
+ *    for,
  *  - cuts the dead insmod's entry out of finit_module()'s table (6.5 and newer:
  *    the next insmod of the same file would hang or oops in it),
  *  - undoes what the target left registered, as far as a row of the table in
@@ -114,8 +114,11 @@ static int fr_check_leaked(struct module *victim)
 	return ret;
 }
 
-/* Everything that can say no, none of which changes anything. */
-static int fr_check(struct module *victim)
+/*
+ * Everything that can say no, none of which changes anything. dead: how many
+ * asynchronous calls there are that somebody may wait for.
+ */
+static int fr_check(struct module *victim, int dead)
 {
 	int verdict, ret;
 
@@ -123,7 +126,7 @@ static int fr_check(struct module *victim)
 	if (verdict < 0)
 		return verdict;
 
-	ret = verdict == FR_SOUND ? 0 : fr_references_check(victim);
+	ret = verdict == FR_SOUND ? 0 : fr_references_check(victim, dead);
 	if (!ret && verdict == FR_LEAKED)
 		ret = fr_check_leaked(victim);
 	if (!ret && verdict == FR_STUCK)
@@ -144,15 +147,20 @@ static int fr_check(struct module *victim)
 
 static int fr_rescue(struct module *victim)
 {
-	int state, verdict, ret;
+	int dead, state, verdict, ret;
 
-	/* First, since who waits for it holds the victim. */
-	ret = fr_async_repair(victim, true);
-	if (ret < 0)
-		return ret;
+	dead = fr_async_repair(victim, false);
+	if (dead < 0)
+		return dead;
 
 	state = READ_ONCE(victim->state);
-	verdict = fr_check(victim);
+	verdict = fr_check(victim, dead);
+	if (verdict >= 0 && dead) {
+		/* Whoever waits for these calls holds the victim, and goes on now. */
+		fr_async_repair(victim, true);
+		state = READ_ONCE(victim->state);
+		verdict = fr_check(victim, 0);
+	}
 	if (verdict < 0)
 		return verdict;
 	if (verdict == FR_SOUND) {
@@ -160,16 +168,14 @@ static int fr_rescue(struct module *victim)
 		return 0;
 	}
 
-	/* Now, as it can still fail, and helps whatever comes of the rest. */
-	ret = fr_loader_repair();
-	if (ret)
-		return ret;
-
 	ret = fr_victim_quarantine(victim, state);
 	if (ret)
 		return ret;
 
-	ret = fr_undo(victim, true, verdict != FR_STUCK);
+	/* The loader first: its table may stay locked, and it helps whatever follows. */
+	ret = fr_loader_repair();
+	if (!ret)
+		ret = fr_undo(victim, true, verdict != FR_STUCK);
 	if (ret < 0) {
 		fr_victim_release(victim, state);
 		return ret;
@@ -197,7 +203,7 @@ static int fr_tell(struct module *victim)
 		pr_info("registered objects: %d\n", ret);
 
 	fr_explain = false;
-	verdict = fr_check(victim);
+	verdict = dead < 0 ? dead : fr_check(victim, dead);
 	if (verdict < 0)
 		pr_info("outcome: would be refused\n");
 	else if (verdict == FR_SOUND)

@@ -45,9 +45,18 @@ static bool fr_references_skip(struct task_struct *task, const void *data)
 	return fr_thread_is_of(task, data);
 }
 
-int fr_references_check(const struct module *victim)
+/* Nor does one count that goes on as soon as the dead calls are off the list. */
+static bool fr_references_skip_waiters(struct task_struct *task, const void *data)
 {
-	const struct fr_stack_query query = { fr_references_word, victim, fr_references_skip };
+	return fr_references_skip(task, data) || fr_async_awaits(task);
+}
+
+int fr_references_check(const struct module *victim, bool but_waiters)
+{
+	const struct fr_stack_query query = {
+		fr_references_word, victim,
+		but_waiters ? fr_references_skip_waiters : fr_references_skip,
+	};
 	int round;
 
 	for (round = 0; round < FR_REFERENCES_ROUNDS; round++) {

@@ -5,7 +5,8 @@
  * A row finds the objects of one kind: objects that lie in the victim's memory,
  * whose owner it is, or whose callbacks are its code, on the kernel's own lists;
  * or that a pointer in its .data or .bss leads to and that the list confirms.
- * Without apply it only looks, and may refuse, before anything has been touched.
+ * Without apply it only looks, and checks what it found, and may refuse, before
+ * anything has been touched.
  *
  * They are undone one at a time, and looked for anew after each, since one may
  * take others with it. The stages order kinds; within a stage the object that
@@ -129,12 +130,19 @@ static struct fr_find *fr_undo_youngest(struct fr_finds *finds)
 	return best;
 }
 
+static int fr_undo_check(struct module *victim, const struct fr_find *find)
+{
+	return find->kind->check ? find->kind->check(victim, find->object) : 0;
+}
+
 static int fr_undo_one(struct module *victim, struct fr_find *find)
 {
 	int ret;
 
 	pr_info("undo: %s %s\n", find->kind->name, find->text);
-	ret = find->kind->undo(victim, find->object);
+	ret = fr_undo_check(victim, find);
+	if (!ret)
+		ret = find->kind->undo(victim, find->object);
 	if (ret)
 		pr_err("%s %s could not be undone: %d\n", find->kind->name, find->text, ret);
 
@@ -175,6 +183,16 @@ static int fr_undo_stage(struct module *victim, enum fr_stage stage)
 	return ret ? ret : count;
 }
 
+static int fr_undo_agree(struct module *victim, const struct fr_find *find)
+{
+	int ret = fr_undo_check(victim, find);
+
+	if (ret)
+		pr_err("refused: %s %s cannot be undone\n", find->kind->name, find->text);
+
+	return ret;
+}
+
 static int fr_undo_look(struct module *victim, enum fr_stage stage)
 {
 	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list) };
@@ -185,6 +203,8 @@ static int fr_undo_look(struct module *victim, enum fr_stage stage)
 	list_for_each_entry(find, &finds.list, list) {
 		if (fr_explain)
 			pr_info("registered: %s %s\n", find->kind->name, find->text);
+		else if (!ret)
+			ret = fr_undo_agree(victim, find);
 		count++;
 	}
 

@@ -109,14 +109,14 @@ static int fr_device_find(struct module *victim, struct fr_finds *finds)
 	return fr_devices_each(fr_device_collect, &walk);
 }
 
+static int fr_device_check(struct module *victim, void *object)
+{
+	return fr_probe_check_lock(victim, object);
+}
+
 static int fr_device_undo(struct module *victim, void *object)
 {
-	struct device *dev = object;
-
-	if (!fr_tasks_can_lock(&dev->mutex, dev_name(dev)))
-		return -EBUSY;
-
-	device_unregister(dev);
+	device_unregister(object);
 	return 0;
 }
 
@@ -129,6 +129,7 @@ const struct fr_kind fr_kind_device = {
 	.name = "device",
 	.stage = FR_OBJECT,
 	.find = fr_device_find,
+	.check = fr_device_check,
 	.undo = fr_device_undo,
 	.put = fr_device_put,
 };

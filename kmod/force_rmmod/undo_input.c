@@ -74,14 +74,21 @@ static void fr_input_silence(struct input_dev *input, const struct module *victi
 	mutex_unlock(&input->mutex);
 }
 
+/* Unregistering takes both, and would wait for a dead holder. */
+static int fr_input_check(struct module *victim, void *object)
+{
+	struct input_dev *input = object;
+	int ret = fr_probe_check_lock(victim, &input->dev);
+
+	if (!ret && !fr_tasks_can_lock(&input->mutex, dev_name(&input->dev)))
+		ret = -EBUSY;
+
+	return ret;
+}
+
 static int fr_input_undo(struct module *victim, void *object)
 {
 	struct input_dev *input = object;
-
-	/* Unregistering takes both, and would wait for a dead holder. */
-	if (!fr_tasks_can_lock(&input->dev.mutex, dev_name(&input->dev)) ||
-	    !fr_tasks_can_lock(&input->mutex, dev_name(&input->dev)))
-		return -EBUSY;
 
 	fr_input_silence(input, victim);
 	input_unregister_device(input);
@@ -99,6 +106,7 @@ const struct fr_kind fr_kind_input = {
 	.name = "input device",
 	.stage = FR_OBJECT,
 	.find = fr_input_find,
+	.check = fr_input_check,
 	.undo = fr_input_undo,
 	.put = fr_input_put,
 };

@@ -52,15 +52,15 @@ static int fr_platform_find(struct module *victim, struct fr_finds *finds)
 	return fr_devices_each(fr_platform_collect, &walk);
 }
 
+/* Unregistering takes this lock, and would wait for a dead holder. */
+static int fr_platform_check(struct module *victim, void *object)
+{
+	return fr_probe_check_lock(victim, object);
+}
+
 static int fr_platform_undo(struct module *victim, void *object)
 {
-	struct device *dev = object;
-
-	/* Unregistering takes this lock, and would wait for a dead holder. */
-	if (!fr_tasks_can_lock(&dev->mutex, dev_name(dev)))
-		return -EBUSY;
-
-	platform_device_unregister(to_platform_device(dev));
+	platform_device_unregister(to_platform_device((struct device *)object));
 	return 0;
 }
 
@@ -73,6 +73,7 @@ const struct fr_kind fr_kind_platform = {
 	.name = "platform device",
 	.stage = FR_OBJECT,
 	.find = fr_platform_find,
+	.check = fr_platform_check,
 	.undo = fr_platform_undo,
 	.put = fr_platform_put,
 };

@@ -99,7 +99,7 @@ static void fr_probe_uncount(void)
 	atomic_t *count = fr_lookup("probe_count", sizeof(*count));
 	wait_queue_head_t *queue = fr_lookup("probe_waitqueue", sizeof(*queue));
 
-	if (!count || !queue || atomic_read(count) <= 0)
+	if (atomic_read(count) <= 0)
 		return;
 
 	atomic_dec(count);
@@ -153,22 +153,40 @@ static bool fr_probe_complete(struct device *dev, struct compat_device_private *
 	return true;
 }
 
+int fr_probe_check_lock(struct module *victim, struct device *dev)
+{
+	if (fr_probe_is_half(dev, victim) || fr_tasks_can_lock(&dev->mutex, dev_name(dev)))
+		return 0;
+
+	return -EBUSY;
+}
+
+static int fr_probe_check(struct module *victim, void *object)
+{
+	struct device *dev = object;
+	enum fr_lock lock;
+
+	if (!fr_lookup("probe_count", sizeof(atomic_t)) ||
+	    !fr_lookup("probe_waitqueue", sizeof(wait_queue_head_t)))
+		return -EOPNOTSUPP;
+
+	lock = fr_tasks_lock(&dev->mutex, (char *)dev - FR_PROBE_BEFORE,
+			     FR_PROBE_BEFORE + sizeof(*dev));
+	if (lock == FR_LOCK_DEAD)
+		return 0;
+
+	pr_err("device %s: %s\n", dev_name(dev),
+	       lock == FR_LOCK_HELD ? "somebody living has its lock" :
+				      "half bound, but not locked");
+	return -EBUSY;
+}
+
 static int fr_probe_undo(struct module *victim, void *object)
 {
 	struct device *dev = object;
 	struct compat_device_private *priv = fr_probe_private(dev);
 	struct compat_driver_private *driver = (struct compat_driver_private *)dev->driver->p;
-	enum fr_lock lock;
 	bool attaching, registering;
-
-	lock = fr_tasks_lock(&dev->mutex, (char *)dev - FR_PROBE_BEFORE,
-			     FR_PROBE_BEFORE + sizeof(*dev));
-	if (lock != FR_LOCK_DEAD) {
-		pr_err("device %s: %s\n", dev_name(dev),
-		       lock == FR_LOCK_HELD ? "somebody living has its lock" :
-					      "half bound, but not locked");
-		return -EBUSY;
-	}
 
 	pr_info("undo: lock of device %s, whose owner died\n", dev_name(dev));
 	attaching = fr_probe_drop_iterator(&driver->knode_bus);
@@ -202,6 +220,7 @@ const struct fr_kind fr_kind_half_probed = {
 	.name = "half-probed device",
 	.stage = FR_REPAIR,
 	.find = fr_probe_find,
+	.check = fr_probe_check,
 	.undo = fr_probe_undo,
 	.put = fr_probe_put,
 };

@@ -118,6 +118,16 @@ static bool fr_sysfs_is_binary(const struct kernfs_node *node)
 	return !strncmp(name, "sysfs_bin_", 10);
 }
 
+/* For one that is binary and in a group there is no function that removes it. */
+static int fr_sysfs_check(struct module *victim, void *object)
+{
+	struct kernfs_node *node = object;
+	const char *group;
+
+	fr_sysfs_object(compat_kernfs_parent(node), &group);
+	return group && fr_sysfs_is_binary(node) ? -EOPNOTSUPP : 0;
+}
+
 static int fr_sysfs_undo(struct module *victim, void *object)
 {
 	static struct attribute *no_attributes[] = { NULL };
@@ -128,8 +138,6 @@ static int fr_sysfs_undo(struct module *victim, void *object)
 
 	kobj = fr_sysfs_object(folder, &group);
 	if (fr_sysfs_is_binary(node)) {
-		if (group)
-			return -EOPNOTSUPP;
 		sysfs_remove_bin_file(kobj, node->priv);
 	} else if (!group) {
 		sysfs_remove_file(kobj, node->priv);
@@ -152,6 +160,7 @@ const struct fr_kind fr_kind_sysfs = {
 	.name = "sysfs attribute",
 	.stage = FR_ENTRANCE,
 	.find = fr_sysfs_find,
+	.check = fr_sysfs_check,
 	.undo = fr_sysfs_undo,
 	.put = fr_sysfs_put,
 };

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,6 +257,18 @@ def check_rescued(guest: Guest, faults: str, scenario: Scenario) -> None:
     check_healthy(guest, faults, scenario, scenario.splats)
 
 
+@contextlib.contextmanager
+def holding(guest: Guest, path: str) -> Iterator[str]:
+    """A process, `sleep`, has a file open as descriptor 7; yields its pid."""
+    guest.run("sh", "-c", f"sleep 1000 7<{path} > /dev/null 2>&1 & echo $! > /tmp/holder")
+    pid = guest.read("/tmp/holder").strip()
+    try:
+        yield pid
+    finally:
+        guest.run("kill", pid)
+        guest.run("sh", "-c", f"while kill -0 {pid} 2> /dev/null; do sleep 0.1; done")
+
+
 @pytest.mark.parametrize("scenario", [*STUCK, *LEFT], ids=str)
 def test_rescued(guest: Guest, upload: Callable[[str], str], scenario: Scenario) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
@@ -276,14 +289,24 @@ def test_rescued(guest: Guest, upload: Callable[[str], str], scenario: Scenario)
 
 
 def test_dead_asynchronous_probe(guest: Guest, kernel: Kernel, upload: Callable[[str], str]) -> None:
-    """The worker died; insmod waits for it, and so would every rmmod."""
+    """The worker died; insmod waits for it, and so would every rmmod. A rescue that is refused leaves it so."""
     faults, rescue = upload("faults"), upload("force_rmmod")
-    scenario = Scenario("probe_async", log=("undo: lock of device faults_probe, whose owner died",))
+    scenario = Scenario(
+        "probe_async",
+        log=(
+            "undo: asynchronous call for device faults_probe, whose worker died",
+            "undo: lock of device faults_probe, whose owner died",
+        ),
+    )
     guest.run("sh", "-c", f"kmodctl finit {faults} scenario=probe_async > /tmp/loader 2>&1 < /dev/null &")
     guest.run(
         "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do dmesg | grep -q 'end trace' && break; sleep 0.5; done"
     )
     assert len(find_splats(guest.log())) == 1
+    with holding(guest, "/dev/faults_misc"):
+        assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == "EBUSY", rescue_log(guest)
+        assert not [line for line in rescue_log(guest) if line.startswith(("undo", "loader"))]
+        assert guest.read("/tmp/loader") == ""
     assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == OK, rescue_log(guest)
     assert guest.rmmod("force_rmmod", seconds=20) == OK
     assert guest.read("/tmp/loader") == "0\n"
@@ -316,14 +339,11 @@ def test_slow_is_not_dead(guest: Guest, upload: Callable[[str], str], scenario: 
 def test_an_open_file_is_no_leak(guest: Guest, upload: Callable[[str], str]) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
-    guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/holder")
-    pid = guest.read("/tmp/holder").strip()
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
-    log = rescue_log(guest)
-    assert f"held by: pid {pid}, sleep, descriptor 7, /dev/faults_misc" in log
-    assert "refused: faults is in use" in log
-    guest.run("kill", pid)
-    guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do kill -0 $(cat /tmp/holder) || break; sleep 0.1; done")
+    with holding(guest, "/dev/faults_misc") as pid:
+        assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+        log = rescue_log(guest)
+        assert f"held by: pid {pid}, sleep, descriptor 7, /dev/faults_misc" in log
+        assert "refused: faults is in use" in log
     assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK
     assert "nothing to do: rmmod can remove faults" in rescue_log(guest)
     assert guest.rmmod("faults") == OK
