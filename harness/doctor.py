@@ -35,7 +35,7 @@ def missing_packages() -> list[str]:
 
 def examine(settings: Settings) -> list[DoctorRow]:
     """Look at everything the harness needs of the host. Changes nothing."""
-    return [*_tools(), _sandbox(), _mirror(settings), _space(settings), _kvm(settings)]
+    return [*_tools(), _sandbox(), _mirror(settings), _space(settings), _kvm(settings), _graphviz()]
 
 
 def _as_root(*argv: str) -> list[str]:
@@ -109,3 +109,10 @@ def _kvm(settings: Settings) -> DoctorRow:
         return DoctorRow("KVM", "ok", choice.reason)
     mend = "sudo usermod -aG kvm $USER" if "may not be opened" in choice.reason else ""
     return DoctorRow("KVM", "limited", f"{choice.reason}; guests are emulated (TCG), which is slower", mend)
+
+
+def _graphviz() -> DoctorRow:
+    if path := shutil.which("dot"):
+        return DoctorRow("graphviz", "ok", path)
+    detail = "invoke graph writes .dot and .mmd, but no .svg and .png"
+    return DoctorRow("graphviz", "limited", detail, shlex.join(install_command(["graphviz"])))

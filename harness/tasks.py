@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import shutil
 import signal
 import sys
@@ -32,6 +33,19 @@ MAKE_HELP = "more for kbuild's make, e.g. W=1; can be repeated"
 CACHED_RESULTS = ("build", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
 
 
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End quietly when nobody reads our output any more, as with "| head"."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)  # as rich, which prints the tables, does
+
+
 def command(function: Callable[P, Exit]) -> Callable[P, None]:
     """Make a command's exit code invoke's; a failure becomes its message, an interruption exit code 2."""
 
@@ -40,7 +54,8 @@ def command(function: Callable[P, Exit]) -> Callable[P, None]:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         try:
-            code = function(*args, **kwargs)
+            with _reader_may_leave():
+                code = function(*args, **kwargs)
         except Failure as failure:
             raise InvokeExit(f"error: {failure}", failure.exit_code) from failure
         except KeyboardInterrupt:
@@ -437,4 +452,5 @@ def _program() -> HarnessProgram:
 
 def main() -> None:
     """The console script kmod-harness."""
-    _program().run()
+    with _reader_may_leave():
+        _program().run()

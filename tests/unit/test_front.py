@@ -56,6 +56,14 @@ WRONG = {
 }
 
 
+@pytest.mark.parametrize("words", ["--list", "graph --help", "doctor"])
+def test_a_reader_that_leaves(front: Front, words: str) -> None:
+    left = process.run(
+        ("sh", "-c", f"{PROGRAM} {words} | true"), deadline=Deadline(60, words), cwd=front.folder
+    )
+    assert left.output == ""
+
+
 @pytest.fixture
 def signals() -> Iterator[None]:
     """A command takes the signals that end it; the tests want them back."""
