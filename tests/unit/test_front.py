@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,25 @@ def test_a_reader_that_leaves(front: Front, words: str) -> None:
         ("sh", "-c", f"{PROGRAM} {words} | true"), deadline=Deadline(60, words), cwd=front.folder
     )
     assert left.output == ""
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap (package bubblewrap)")
+def test_the_modules_of_this_machine(front: Front) -> None:
+    """Seen through a /proc that has nothing but a list of modules: not every host's kernel has one."""
+    listing = front.folder / "modules"
+    listing.write_text("vms 16384 0 - Live 0x0000000000000000 (OE)\nmouse 24576 2 vms, Live 0x0\n")
+    jail = ("bwrap", "--dev-bind", "/", "/", "--tmpfs", "/proc", "--ro-bind", str(listing), "/proc/modules")
+    drawn = process.run((*jail, str(PROGRAM), "graph", "--local"), deadline=Deadline(60, "graph"))
+    assert [line.split() for line in drawn.lines()] == [
+        ["module", "state", "count", "held", "by"],
+        ["mouse", "Live", "2", "vms,", "1", "holder", "that", "is", "no", "module"],
+        ["vms", "Live", "0", "-"],
+    ]
+    order = process.run(
+        (*jail, str(PROGRAM), "unload-order", "mouse", "--local"), deadline=Deadline(60, "x"), check=False
+    )
+    assert order.returncode == Exit.CHECK_FAILED
+    assert order.lines()[0] == "1. rmmod vms"
 
 
 @pytest.fixture
