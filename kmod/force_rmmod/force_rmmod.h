@@ -5,11 +5,11 @@
 
 #include <linux/delay.h>
 #include <linux/list.h>
+#include <linux/module.h>
 #include <linux/types.h>
 
 struct device;
 struct kobject;
-struct module;
 struct mutex;
 
 /* main.c: whether to take a risk, named in the log, when proof is missing. */
@@ -20,9 +20,16 @@ extern bool fr_explain;
 
 /*
  * lookup.c: the address of a variable that the kernel does not export, of at
- * least size bytes, or NULL. For data only.
+ * least size bytes, or NULL. For data only. The name is listed in .modinfo, for
+ * whoever hands addresses over.
  */
-void *fr_lookup(const char *symbol, size_t size);
+#define fr_lookup(symbol, size) ({ \
+	FR_SYMBOL(symbol); \
+	fr_lookup_name(symbol, size); \
+})
+#define FR_SYMBOL(name) MODULE_INFO(symbol, name)
+
+void *fr_lookup_name(const char *symbol, size_t size);
 
 /*
  * victim.c: the module. Found by name, with a reference that keeps it from

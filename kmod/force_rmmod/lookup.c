@@ -5,24 +5,52 @@
  * register_kprobe() resolves the symbol before it finds out that no probe can
  * sit there, so it refuses (EINVAL) and leaves the address in the probe. It
  * needs CONFIG_KPROBES and CONFIG_KALLSYMS_ALL; without them every look-up
- * fails. The answer is believed only if sprint_symbol() names the same symbol
- * for that address, at offset 0, in the kernel itself and large enough.
+ * fails. Then addresses can be handed over, as root reads them in /proc/kallsyms:
+ *
+ *	insmod force_rmmod.ko target=vms symbols=modules:ffffffff8268d4d0,...
+ *
+ * Those come first; `modinfo -F symbol` lists the names. An address is believed
+ * only if sprint_symbol() names the same symbol for it, at offset 0, in the
+ * kernel itself and large enough.
  */
 #include <linux/kallsyms.h>
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
+#include <linux/moduleparam.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 
 #include "force_rmmod.h"
 
+/* Kernels before 6.2 search all names for each; what was found is remembered. */
+struct fr_known {
+	char symbol[40];
+	void *address;	/* NULL: there is none */
+	bool handed;	/* over, so its size is still to be checked */
+};
+
+static struct fr_known fr_known[64];
+
+/* The entry of a symbol, an empty one if it is new, or NULL if there is no room. */
+static struct fr_known *fr_known_entry(const char *symbol)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fr_known); i++)
+		if (!*fr_known[i].symbol || !strcmp(fr_known[i].symbol, symbol))
+			return &fr_known[i];
+
+	return NULL;
+}
+
 /* sprint_symbol() writes "name+0xoffset/0xsize", and " [module]" for a module's. */
-static bool fr_lookup_confirms(unsigned long addr, const char *symbol, size_t size)
+static bool fr_lookup_confirms(void *address, const char *symbol, size_t size)
 {
 	char name[KSYM_SYMBOL_LEN];
 	unsigned long found;
 	size_t len;
 
-	sprint_symbol(name, addr);
+	sprint_symbol(name, (unsigned long)address);
 	len = strlen(symbol);
 	if (strncmp(name, symbol, len) || strncmp(name + len, "+0x0/", 5))
 		return false;
@@ -30,44 +58,93 @@ static bool fr_lookup_confirms(unsigned long addr, const char *symbol, size_t si
 	return !kstrtoul(name + len + 5, 0, &found) && found >= size;
 }
 
-static void *fr_lookup_ask(const char *symbol, size_t size)
+static void *fr_lookup_ask(const char *symbol)
 {
 	struct kprobe probe = { .symbol_name = symbol };
 
 	/* A probe that can be set is one on code, which nobody asked for. */
 	if (!register_kprobe(&probe)) {
 		unregister_kprobe(&probe);
-		probe.addr = NULL;
-	}
-
-	if (!probe.addr || !fr_lookup_confirms((unsigned long)probe.addr, symbol, size)) {
-		pr_err("refused: %s not found, or not what this module knows it as\n", symbol);
 		return NULL;
 	}
 
 	return probe.addr;
 }
 
-/* Kernels before 6.2 search all names for each; what was found is remembered. */
-struct fr_known {
-	const char *symbol;
-	void *address;
+void *fr_lookup_name(const char *symbol, size_t size)
+{
+	struct fr_known *known = fr_known_entry(symbol);
+
+	if (!known) {
+		pr_err("refused: too many symbols\n");
+		return NULL;
+	}
+	if (*known->symbol && !known->handed)
+		return known->address;
+
+	if (!*known->symbol) {
+		strscpy(known->symbol, symbol, sizeof(known->symbol));
+		known->address = fr_lookup_ask(symbol);
+	}
+	known->handed = false;
+	if (!known->address || !fr_lookup_confirms(known->address, symbol, size)) {
+		pr_err("refused: not found: %s, or not what this module knows it as\n", symbol);
+		known->address = NULL;
+	}
+
+	return known->address;
+}
+
+/* One "name:address", the address in hexadecimal digits. */
+static int fr_symbols_take(char *symbol)
+{
+	char *address = strchr(symbol, ':');
+	struct fr_known *known;
+	unsigned long value;
+
+	if (address)
+		*address++ = '\0';
+	if (!address || kstrtoul(address, 16, &value)) {
+		pr_err("refused: symbols: want name:address,..., not '%s'\n", symbol);
+		return -EINVAL;
+	}
+
+	known = fr_known_entry(symbol);
+	if (!known || strlen(symbol) >= sizeof(known->symbol)) {
+		pr_err("refused: symbols: too many, or too long a name: %s\n", symbol);
+		return -EINVAL;
+	}
+	if (!fr_lookup_confirms((void *)value, symbol, 0)) {
+		pr_err("refused: symbols: %s is not at %lx\n", symbol, value);
+		return -EINVAL;
+	}
+
+	strscpy(known->symbol, symbol, sizeof(known->symbol));
+	known->address = (void *)value;
+	known->handed = true;
+	return 0;
+}
+
+static int fr_symbols_set(const char *value, const struct kernel_param *param)
+{
+	char *list = kstrdup(value, GFP_KERNEL), *rest = list, *symbol;
+	int ret = 0;
+
+	if (!list)
+		return -ENOMEM;
+
+	while (!ret && (symbol = strsep(&rest, ",")))
+		ret = fr_symbols_take(symbol);
+
+	kfree(list);
+	return ret;
+}
+
+static const struct kernel_param_ops fr_symbols_ops = {
+	.set = fr_symbols_set,
 };
 
-static struct fr_known fr_known[64];
-
-void *fr_lookup(const char *symbol, size_t size)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(fr_known) && fr_known[i].symbol; i++)
-		if (!strcmp(fr_known[i].symbol, symbol))
-			return fr_known[i].address;
-
-	if (i == ARRAY_SIZE(fr_known))
-		return fr_lookup_ask(symbol, size);
-
-	fr_known[i].address = fr_lookup_ask(symbol, size);
-	fr_known[i].symbol = symbol;
-	return fr_known[i].address;
-}
+/* Not to be read in sysfs: addresses of the kernel are nobody's business. */
+module_param_cb(symbols, &fr_symbols_ops, NULL, 0);
+__MODULE_PARM_TYPE(symbols, "charp");
+MODULE_PARM_DESC(symbols, "addresses from /proc/kallsyms, for a kernel without kprobes");

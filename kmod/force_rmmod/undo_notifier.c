@@ -54,6 +54,15 @@ static const struct fr_chain fr_chains[] = {
 #endif
 };
 
+FR_SYMBOL("reboot_notifier_list");
+FR_SYMBOL("netdev_chain");
+FR_SYMBOL("panic_notifier_list");
+FR_SYMBOL("die_chain");
+FR_SYMBOL("module_notify_list");
+FR_SYMBOL("oom_notify_list");
+FR_SYMBOL("keyboard_notifier_list");
+FR_SYMBOL("pm_chain_head");
+
 struct fr_chain_find {
 	struct module *victim;
 	struct fr_finds *finds;
@@ -96,7 +105,7 @@ static int fr_chain_find_one(struct fr_chain_find *find)
 	size_t sizes[] = { sizeof(struct atomic_notifier_head),
 			   sizeof(struct blocking_notifier_head),
 			   sizeof(struct raw_notifier_head) };
-	void *head = fr_lookup(find->chain->symbol, sizes[find->chain->type]);
+	void *head = fr_lookup_name(find->chain->symbol, sizes[find->chain->type]);
 	int ret;
 
 	if (!head)

@@ -49,16 +49,19 @@ static int fr_sysfs_walk_folder(struct fr_sysfs_walk *walk, struct kernfs_node *
 static int fr_sysfs_walk_all(struct fr_sysfs_walk *walk)
 {
 	struct kernfs_node *root = compat_kernfs_parent(kernel_kobj->sd);
+	struct mutex *lock = NULL;
 	int ret;
 
-	if (!root || compat_kernfs_parent(root))
+	if (COMPAT_HAVE_KERNFS_MUTEX)
+		lock = fr_lookup("kernfs_mutex", sizeof(*lock));
+	if (!root || compat_kernfs_parent(root) || (COMPAT_HAVE_KERNFS_MUTEX && !lock))
 		return -EOPNOTSUPP;
-	if (!fr_try(compat_kernfs_trylock(root, fr_lookup))) {
+	if (!fr_try(compat_kernfs_trylock(root, lock))) {
 		pr_err("the lock of sysfs is taken\n");
 		return -EBUSY;
 	}
 	ret = fr_sysfs_walk_folder(walk, root, FR_SYSFS_DEPTH);
-	compat_kernfs_unlock(root, fr_lookup);
+	compat_kernfs_unlock(root, lock);
 
 	return ret;
 }

@@ -438,6 +438,8 @@ static inline struct kernfs_node *compat_kernfs_parent(const struct kernfs_node 
  * fs/kernfs/kernfs-internal.h; by v7.2 it had got a lock for its numbers.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+#define COMPAT_HAVE_KERNFS_MUTEX 0
+
 struct compat_kernfs_root {
 	struct kernfs_node *kn;
 	unsigned int flags;
@@ -453,32 +455,28 @@ struct compat_kernfs_root {
 	struct rw_semaphore kernfs_rwsem;
 };
 
-static inline bool compat_kernfs_trylock(struct kernfs_node *root,
-					 void *(*lookup)(const char *symbol, size_t size))
+static inline bool compat_kernfs_trylock(struct kernfs_node *root, struct mutex *lock)
 {
 	struct compat_kernfs_root *tree = (struct compat_kernfs_root *)root->dir.root;
 
 	return tree->kn == root && down_read_trylock(&tree->kernfs_rwsem);
 }
 
-static inline void compat_kernfs_unlock(struct kernfs_node *root,
-					void *(*lookup)(const char *symbol, size_t size))
+static inline void compat_kernfs_unlock(struct kernfs_node *root, struct mutex *lock)
 {
 	up_read(&((struct compat_kernfs_root *)root->dir.root)->kernfs_rwsem);
 }
 #elif LINUX_VERSION_CODE < KERNEL_VERSION(5, 15, 0)
-static inline bool compat_kernfs_trylock(struct kernfs_node *root,
-					 void *(*lookup)(const char *symbol, size_t size))
-{
-	struct mutex *lock = lookup("kernfs_mutex", sizeof(*lock));
+#define COMPAT_HAVE_KERNFS_MUTEX 1
 
-	return lock && mutex_trylock(lock);
+static inline bool compat_kernfs_trylock(struct kernfs_node *root, struct mutex *lock)
+{
+	return mutex_trylock(lock);
 }
 
-static inline void compat_kernfs_unlock(struct kernfs_node *root,
-					void *(*lookup)(const char *symbol, size_t size))
+static inline void compat_kernfs_unlock(struct kernfs_node *root, struct mutex *lock)
 {
-	mutex_unlock(lookup("kernfs_mutex", sizeof(struct mutex)));
+	mutex_unlock(lock);
 }
 #else
 #error "v5.15 locks sysfs in a way of its own"

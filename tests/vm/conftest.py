@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Which kernels a test runs on, where one for each --kernel would be too many."""
+"""Which kernels a test runs on, where one for each --kernel would be too many; modules with changes."""
 
 from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from harness.module_tests import kernel_specs
+from harness.settings import PROJECT
+
+KMOD = PROJECT / "kmod"
+# Name of a module of kmod/ and changes (file in its folder, text in it, other text) -> its .ko.
+BuildChanged = Callable[..., Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,3 +44,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if _wanted(item, kernels)]
+
+
+@pytest.fixture
+def build_changed(build_module: Callable[[str], tuple[Path, ...]], tmp_path: Path) -> BuildChanged:
+    """Builds a module of kmod/ after changes of its sources."""
+
+    def build(name: str, *changes: tuple[str, str, str]) -> Path:
+        folder = tmp_path / "changed" / name
+        shutil.copytree(KMOD / "include", folder.parent / "include", dirs_exist_ok=True)
+        shutil.copytree(KMOD / name, folder, ignore=shutil.ignore_patterns("module.yaml"))
+        for file, old, new in changes:
+            text = (folder / file).read_text()
+            assert old in text, f"{file} has no {old!r} any more"
+            (folder / file).write_text(text.replace(old, new))
+        (ko,) = build_module(str(folder))
+        return ko
+
+    return build

@@ -30,6 +30,7 @@ from harness.rescue.package import build_package, program_sources, rescue_module
 from harness.rescue.rescue import Request, rescue
 from harness.verdict.splats import find_splats
 from harness.workbench import Workbench
+from tests.vm.conftest import BuildChanged
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
@@ -280,6 +281,23 @@ def test_hidden_addresses_and_log(bench: Bench) -> None:
     rescued = bench.ask("depend_s", how="logless")
     assert (rescued["exit_code"], rescued["outcome"]) == (Exit.OK, "rescued")
     bench.check_left_well()
+
+
+def test_kernel_without_kprobes(bench: Bench, build_changed: BuildChanged) -> None:
+    """The rescue module cannot look anything up: the program hands it what /proc/kallsyms shows."""
+    ko = build_changed("force_rmmod", ("lookup.c", "!register_kprobe(&probe)", "false"))
+    blind = bench.guest.upload_bytes(ko.read_bytes(), "blind.ko")
+    bench.die()
+    assert bench.guest.write("/proc/sys/kernel/kptr_restrict", "2") == OK
+    hidden = bench.ask("--module", blind, "vms")
+    assert (hidden["exit_code"], hidden["outcome"]) == (Exit.CHECK_FAILED, "refused")
+    assert hidden["reason"].startswith("not found: ")
+    assert bench.guest.initstate("vms") == "coming"
+    assert bench.guest.write("/proc/sys/kernel/kptr_restrict", "0") == OK
+    answer = bench.ask("--module", blind, "vms")
+    assert (answer["exit_code"], answer["outcome"]) == (Exit.OK, "rescued"), answer
+    assert "vms: once more, with the addresses in /proc/kallsyms" in answer["notes"]
+    assert len(find_splats(bench.guest.log())) == 1
 
 
 def test_for_another_kernel(bench: Bench) -> None:

@@ -350,6 +350,35 @@ def test_an_open_file_is_no_leak(guest: Guest, upload: Callable[[str], str]) -> 
     assert find_splats(guest.log()) == ()
 
 
+def test_addresses_by_hand(guest: Guest, upload: Callable[[str], str]) -> None:
+    """Those handed over come first, each is checked, and a wrong one is refused by name."""
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    assert guest.insmod(faults, {"scenario": "misc"}) == KILLED
+    misc_list, misc_mtx, kset = (
+        f"{guest.kallsyms(name=name)[0].address:x}" for name in ("misc_list", "misc_mtx", "class_kset")
+    )
+    for symbols, refusal in (
+        (f"misc_list:{misc_mtx}", f"misc_list is not at {misc_mtx}"),
+        (f"misc_list:{misc_list},misc_mtx:{int(misc_mtx, 16) + 8:x}", r"misc_mtx is not at [0-9a-f]+"),
+        ("misc_list:0", "misc_list is not at 0"),
+        ("misc_list:ffff888000000000", "misc_list is not at ffff888000000000"),
+        ("rcu_barrier:1", "rcu_barrier is not at 1"),
+        (f"misc_list:{misc_list},", "want name:address,..., not ''"),
+        ("misc_list", "want name:address,..., not 'misc_list'"),
+        ("misc_list:x", "want name:address,..., not 'misc_list'"),
+        (f"{'m' * 300}:{misc_list}", "too many, or too long a name: m+"),
+    ):
+        assert guest.insmod(rescue, {"target": "faults", "symbols": symbols}, call="init") == "EINVAL"
+        log = rescue_log(guest)
+        assert re.fullmatch(f"refused: symbols: {refusal}", log[-2]), log
+        assert guest.initstate("faults") == "coming"
+    # One that is there, but is not what has to be at the end of that name.
+    assert guest.insmod(rescue, {"target": "faults", "symbols": f"class_kset:{kset}"}, call="init") == OK
+    assert guest.rmmod("force_rmmod") == OK
+    assert guest.rmmod("faults") == OK
+    assert len(find_splats(guest.log())) == 1
+
+
 def test_explain_touches_nothing(guest: Guest, upload: Callable[[str], str]) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK

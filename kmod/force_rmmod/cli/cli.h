@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #define RESCUE "force_rmmod"
+#define MAX_SYMBOLS 8192 /* the text for the parameter symbols */
 #define MAX_NAME 55 /* the kernel's MODULE_NAME_LEN without the final NUL, on 64 bits */
 
 /* Exit codes. */
@@ -29,6 +30,15 @@ bool image_find(struct image *image, const char *path, char *why, size_t size);
 
 /* The value of a line of its .modinfo, e.g. "vermagic=" or "parmtype=force:"; or NULL. */
 const char *image_info(const struct image *image, const char *key);
+
+/* The same of the line after found, which is NULL at first. */
+const char *image_next_info(const struct image *image, const char *key, const char *found);
+
+/*
+ * symbols.c: the addresses in /proc/kallsyms of what the rescue module looks up, as
+ * its parameter symbols wants them; false if there is none to be seen.
+ */
+bool symbols_read(const struct image *image, char *text, size_t size);
 
 /* log.c: what force_rmmod says in the kernel log */
 void log_open(void);	/* only what comes from now on */
@@ -71,6 +81,8 @@ void report_step(int level, const char *text);	/* a line of force_rmmod */
 const char *report_refusal(void);	/* the last step that was a refusal, or NULL */
 
 bool report_touched(void);	/* whether a step was one that changes something */
+bool report_missing(void);	/* whether the kernel did not tell an address */
+void report_again(void);	/* what follows is another try */
 
 /* What the program itself does. */
 __attribute__((format(printf, 1, 2))) void report_note(const char *format, ...);

@@ -209,14 +209,20 @@ static int remove_victim(const char *name)
 
 static int rescue(const struct options *options, const struct image *image)
 {
-	char parameters[MAX_NAME + 64];
+	char parameters[MAX_NAME + MAX_SYMBOLS + 64];
 	struct load load = { image, parameters };
-	int loaded, unloaded;
+	int loaded, unloaded, length;
 
-	snprintf(parameters, sizeof(parameters), "target=%s%s%s", options->name,
-		 options->force ? " force=1" : "", options->explain ? " explain=1" : "");
+	length = snprintf(parameters, sizeof(parameters), "target=%s%s%s", options->name,
+			  options->force ? " force=1" : "", options->explain ? " explain=1" : "");
 	report_note("%s: asking %s", options->name, image->source);
 	calls_rescue(&load, &loaded, &unloaded);
+	if (loaded == EOPNOTSUPP && report_missing() && !report_touched() &&
+	    symbols_read(image, parameters + length, sizeof(parameters) - length)) {
+		report_note("%s: once more, with the addresses in /proc/kallsyms", options->name);
+		report_again();
+		calls_rescue(&load, &loaded, &unloaded);
+	}
 	if (loaded)
 		return end_of_load(options, image, loaded);
 

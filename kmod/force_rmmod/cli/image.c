@@ -122,8 +122,16 @@ static bool image_installed(struct image *image)
 
 const char *image_info(const struct image *image, const char *key)
 {
-	const char *start = image->data, *end = start + image->size, *found = start;
+	return image_next_info(image, key, NULL);
+}
+
+const char *image_next_info(const struct image *image, const char *key, const char *found)
+{
+	const char *start = image->data, *end = start + image->size;
 	size_t len = strlen(key);
+
+	if (!found)
+		found = start;
 
 	/* Each line of .modinfo follows a NUL: the one that ended the line before. */
 	while ((found = memmem(found, end - found, key, len))) {

@@ -20,6 +20,7 @@
 
 #define REFUSED_PREFIX "refused: "
 #define TOUCHED_PREFIX "undo: "
+#define MISSING_PREFIX "refused: not found: "
 
 struct line {
 	struct line *next;
@@ -30,7 +31,7 @@ struct line {
 static struct report_options report;
 static struct line *first, **last = &first;
 static const char *refusal;
-static bool touched;
+static bool touched, missing;
 
 void report_begin(const struct report_options *options)
 {
@@ -61,6 +62,8 @@ void report_step(int level, const char *text)
 		refusal = kept + strlen(REFUSED_PREFIX);
 	if (!strncmp(text, TOUCHED_PREFIX, strlen(TOUCHED_PREFIX)))
 		touched = true;
+	if (!strncmp(text, MISSING_PREFIX, strlen(MISSING_PREFIX)))
+		missing = true;
 	if (!report.json)
 		printf("  %s\n", text);
 }
@@ -73,6 +76,17 @@ const char *report_refusal(void)
 bool report_touched(void)
 {
 	return touched;
+}
+
+bool report_missing(void)
+{
+	return missing;
+}
+
+void report_again(void)
+{
+	refusal = NULL;
+	missing = false;
 }
 
 void report_note(const char *format, ...)
