@@ -36,9 +36,13 @@ void *fr_lookup_name(const char *symbol, size_t size);
  * being freed until fr_victim_put(), if it has got as far as to have one;
  * fr_victim_find() returns an ERR_PTR.
  */
+int fr_victim_resolve(void);
 struct module *fr_victim_find(const char *name);
 void fr_victim_put(struct module *victim);
 int fr_victim_describe(struct module *victim);
+
+/* Calls fn for every module, while none comes or goes, until it returns non-zero. */
+int fr_victim_each(int (*fn)(struct module *mod, void *data), void *data);
 
 /* What fr_victim_judge() found, if not a negative errno. */
 enum fr_verdict {
@@ -174,11 +178,19 @@ int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format
 
 int fr_undo(struct module *victim, bool apply, bool repairs_only);
 
+/* Held by whoever undoes anything: it is done for one victim at a time. */
+extern struct mutex fr_undo_lock;
+
+/* What has been undone, for one line of the log; whoever wants it empties it before. */
+#define FR_UNDONE_SIZE 400
+extern char fr_undone[FR_UNDONE_SIZE];
+
 /*
  * undo_probe.c: 0, or -EBUSY if a device's lock cannot be had; that of a
  * half-probed one can, when that has been undone.
  */
 int fr_probe_check_lock(struct module *victim, struct device *dev);
+bool fr_probe_is_half(const struct device *dev, const struct module *victim);
 
 /* undo_thread.c: whether a task is a living kernel thread of the victim's own. */
 bool fr_thread_is_of(struct task_struct *task, const struct module *victim);

@@ -33,6 +33,12 @@
  * does the same again, for this or another module, while force_rmmod is loaded, with
  * the same errnos; parameters/force and parameters/explain can be written as well.
  *
+ *	insmod force_rmmod.ko guard=vms,other		or guard=*
+ *
+ * keeps these modules, or all, from getting stuck: guard.c tells how. An oops in
+ * their init or exit is told in the log as ever, then undone as above, and ends in an
+ * error of insmod (EFAULT), or in an ordinary end of rmmod; also with panic_on_oops.
+ *
  * The log shows all of that, one fact a line, and ends in "... can be removed
  * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
  * from the target into this module remains.
@@ -56,10 +62,12 @@
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/mutex.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "force_rmmod.h"
+#include "guard.h"
 
 /* What a write to the parameter target means. */
 static enum {
@@ -215,16 +223,18 @@ static int fr_tell(struct module *victim)
 	return 0;
 }
 
-/* One at a time: the lock of our parameters is held. */
 static int fr_attend(void)
 {
 	bool explain = fr_explain;
 	struct module *victim;
 	int ret;
 
+	mutex_lock(&fr_undo_lock);
 	victim = fr_victim_find(fr_target);
-	if (IS_ERR(victim))
-		return PTR_ERR(victim);
+	if (IS_ERR(victim)) {
+		ret = PTR_ERR(victim);
+		goto err_unlock;
+	}
 
 	ret = fr_loader_resolve();
 	if (ret)
@@ -240,6 +250,8 @@ static int fr_attend(void)
 err_put_victim:
 	/* A reference kept would make rmmod of the victim wait for ever. */
 	fr_victim_put(victim);
+err_unlock:
+	mutex_unlock(&fr_undo_lock);
 	return ret;
 }
 
@@ -273,26 +285,39 @@ module_param_cb(target, &fr_target_ops, NULL, 0644);
 __MODULE_PARM_TYPE(target, "charp");
 MODULE_PARM_DESC(target, "name of the module to make removable");
 
+/* As a guard, as a rescue, or both. */
+static int fr_start(void)
+{
+	int ret;
+
+	if (!fr_guard_wanted() && !*fr_target) {
+		pr_err("refused: no target; load me with target=<module> or guard=<modules>\n");
+		return -EINVAL;
+	}
+
+	ret = *fr_target ? fr_attend() : 0;
+	if (!ret && fr_guard_wanted())
+		ret = fr_guard_init();
+
+	return ret;
+}
+
 static int __init fr_init(void)
 {
 	int ret;
 
-	if (!*fr_target) {
-		pr_err("refused: no target; load me with target=<module>\n");
-		return -EINVAL;
-	}
-
 	kernel_param_lock(THIS_MODULE);
-	ret = fr_attend();
+	ret = fr_start();
 	fr_state = ret ? FR_FAILED : FR_READY;
 	kernel_param_unlock(THIS_MODULE);
 
 	return ret;
 }
 
-/* Empty, but without it this module could not be removed itself. */
 static void __exit fr_exit(void)
 {
+	if (fr_guard_wanted())
+		fr_guard_exit();
 }
 
 module_init(fr_init);

@@ -18,6 +18,7 @@
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -130,9 +131,20 @@ static struct fr_find *fr_undo_youngest(struct fr_finds *finds)
 	return best;
 }
 
+DEFINE_MUTEX(fr_undo_lock);
+char fr_undone[FR_UNDONE_SIZE];
+
 static int fr_undo_check(struct module *victim, const struct fr_find *find)
 {
 	return find->kind->check ? find->kind->check(victim, find->object) : 0;
+}
+
+static void fr_undo_remember(const struct fr_find *find)
+{
+	size_t used = strlen(fr_undone);
+
+	snprintf(fr_undone + used, sizeof(fr_undone) - used, "%s%s %s", used ? ", " : "",
+		 find->kind->name, find->text);
 }
 
 static int fr_undo_one(struct module *victim, struct fr_find *find)
@@ -145,6 +157,8 @@ static int fr_undo_one(struct module *victim, struct fr_find *find)
 		ret = find->kind->undo(victim, find->object);
 	if (ret)
 		pr_err("%s %s could not be undone: %d\n", find->kind->name, find->text, ret);
+	else
+		fr_undo_remember(find);
 
 	return ret;
 }

@@ -37,7 +37,7 @@ static struct compat_device_private *fr_probe_private(const struct device *dev)
 	return priv && priv->device == dev ? priv : NULL;
 }
 
-static bool fr_probe_is_half(const struct device *dev, const struct module *victim)
+bool fr_probe_is_half(const struct device *dev, const struct module *victim)
 {
 	const struct compat_device_private *priv = fr_probe_private(dev);
 

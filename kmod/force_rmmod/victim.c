@@ -53,14 +53,38 @@ static void fr_victim_missing(const char *name)
 	kobject_put(kobj);
 }
 
+int fr_victim_resolve(void)
+{
+	fr_module_mutex = fr_lookup("module_mutex", sizeof(*fr_module_mutex));
+	fr_modules = fr_lookup("modules", sizeof(*fr_modules));
+
+	return fr_module_mutex && fr_modules ? 0 : -EOPNOTSUPP;
+}
+
+int fr_victim_each(int (*fn)(struct module *mod, void *data), void *data)
+{
+	struct module *mod;
+	int ret = 0;
+
+	mutex_lock(fr_module_mutex);
+	list_for_each_entry(mod, fr_modules, list) {
+		ret = fn(mod, data);
+		if (ret)
+			break;
+	}
+	mutex_unlock(fr_module_mutex);
+
+	return ret;
+}
+
 struct module *fr_victim_find(const char *name)
 {
 	struct module *victim;
+	int ret;
 
-	fr_module_mutex = fr_lookup("module_mutex", sizeof(*fr_module_mutex));
-	fr_modules = fr_lookup("modules", sizeof(*fr_modules));
-	if (!fr_module_mutex || !fr_modules)
-		return ERR_PTR(-EOPNOTSUPP);
+	ret = fr_victim_resolve();
+	if (ret)
+		return ERR_PTR(ret);
 
 	if (mutex_lock_killable(fr_module_mutex))
 		return ERR_PTR(-EINTR);

@@ -26,6 +26,7 @@
 #include <linux/kobject.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
+#include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -34,6 +35,7 @@
 #include <linux/refcount.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/unistd.h>
@@ -201,6 +203,15 @@ static inline unsigned long compat_mutex_owner(const struct mutex *lock)
 #error "a mutex of a real-time kernel is another structure"
 #endif
 	return atomic_long_read(&lock->owner) & ~7UL;
+}
+
+/* The task that holds a semaphore for writing, or 0; kernel/locking/rwsem.c up to v7.3. */
+static inline unsigned long compat_rwsem_writer(const struct rw_semaphore *sem)
+{
+	if (!(atomic_long_read(&sem->count) & 1))
+		return 0;
+
+	return atomic_long_read(&sem->owner) & ~7UL;
 }
 
 /* An asynchronous call, private to kernel/async.c; same layout v5.10 to v7.3. */
@@ -521,6 +532,87 @@ struct compat_hrtimer_clock_base {
 #define compat_for_each_filesystem(type, head) \
 	for ((type) = *(struct file_system_type **)(head); (type); (type) = (type)->next)
 #endif
+
+/*
+ * What a task has to remember of functions whose return is traced or probed:
+ * d741bf41d7c7 ("kprobes: Remove kretprobe hash") (in v5.11), 54ecbe6f1ed5
+ * ("rethook: Add a generic return hook") (in v5.18).
+ */
+#if defined(CONFIG_KRETPROBES) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define COMPAT_HAVE_KRETPROBE_INSTANCES
+#endif
+
+struct compat_return_hooks {
+	int stack, depth;
+	struct llist_node *probes, *hooks;
+};
+
+static inline void compat_return_hooks_save(struct compat_return_hooks *saved)
+{
+#ifdef CONFIG_FUNCTION_GRAPH_TRACER
+	saved->stack = current->curr_ret_stack;
+	saved->depth = current->curr_ret_depth;
+#endif
+#ifdef COMPAT_HAVE_KRETPROBE_INSTANCES
+	saved->probes = current->kretprobe_instances.first;
+#endif
+#ifdef CONFIG_RETHOOK
+	saved->hooks = current->rethooks.first;
+#endif
+}
+
+/* Forgets what came since; returns whether there was anything. */
+static inline bool compat_return_hooks_restore(const struct compat_return_hooks *saved)
+{
+	struct compat_return_hooks now = { };
+
+	compat_return_hooks_save(&now);
+#ifdef CONFIG_FUNCTION_GRAPH_TRACER
+	current->curr_ret_stack = saved->stack;
+	current->curr_ret_depth = saved->depth;
+#endif
+#ifdef COMPAT_HAVE_KRETPROBE_INSTANCES
+	current->kretprobe_instances.first = saved->probes;
+#endif
+#ifdef CONFIG_RETHOOK
+	current->rethooks.first = saved->hooks;
+#endif
+	return now.stack != saved->stack || now.probes != saved->probes ||
+	       now.hooks != saved->hooks;
+}
+
+/* af449901b84c ("sched: Add migrate_disable()") (in v5.11). */
+#if defined(CONFIG_SMP) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+#define compat_migration_disabled() ((int)current->migration_disabled)
+#else
+#define compat_migration_disabled() 0
+#endif
+
+/*
+ * Takes a signal of current, if one is pending that is not among others.
+ * 5768d8906bc2 ("signal: Requeue signals in the appropriate queue") (in v5.17) and
+ * the removal of the task argument by v6.12.
+ */
+static inline int compat_dequeue_signal(sigset_t *others)
+{
+	kernel_siginfo_t info;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0)
+	enum pid_type type;
+#endif
+	int ret;
+
+	spin_lock_irq(&current->sighand->siglock);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	ret = dequeue_signal(others, &info, &type);
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0)
+	ret = dequeue_signal(current, others, &info, &type);
+#else
+	ret = dequeue_signal(current, others, &info);
+#endif
+	spin_unlock_irq(&current->sighand->siglock);
+
+	return ret;
+}
 
 /*
  * Architectures: a block here is all that a new one needs.

@@ -56,3 +56,33 @@ def test_another_target(guest: Guest, upload: Upload) -> None:
         assert "Invalid argument" in guest.write(f"{PARAMETERS}/target", wrong)
     assert guest.rmmod("force_rmmod") == OK
     assert len(find_splats(guest.log())) == 1
+
+
+# ---- the guard -----------------------------------------------------------------------------------------------
+
+
+def guarded(guest: Guest, upload: Upload, names: str = "*") -> None:
+    """Load force_rmmod as the guard of these modules."""
+    assert guest.insmod(upload("force_rmmod"), {"guard": names}, call="init") == OK, words(guest)
+
+
+KINDS = ("null", "bug", "protection", "jump", "atomic", "irqs_off", "probe", "probe_attach", "exit")
+
+
+@pytest.mark.parametrize("panic", [0, 1], ids=["", "panic_on_oops"])
+def test_every_kind(guest: Guest, upload: Upload, panic: int) -> None:
+    """The call fails, the module is gone, and comes and goes as ever."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    assert guest.write("/proc/sys/kernel/panic_on_oops", str(panic)) == OK
+    for count, kind in enumerate(KINDS, start=1):
+        if kind == "exit":
+            assert guest.insmod(faults, {"scenario": kind}) == OK
+            assert guest.rmmod("faults") == OK
+        else:
+            assert guest.insmod(faults, {"scenario": kind}) == "EFAULT", (kind, words(guest)[-9:])
+        assert "faults" not in guest.modules(), kind
+        assert guest.insmod(faults, {"fault": "0", "scenario": kind}, call="finit") == OK, words(guest)[-9:]
+        assert guest.rmmod("faults") == OK, kind
+        assert len(find_splats(guest.log())) == count, [s.title for s in find_splats(guest.log())]
+    assert guest.rmmod("force_rmmod") == OK

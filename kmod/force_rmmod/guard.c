@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guard.c - force_rmmod stays, and init and exit of other modules run guarded
+ *
+ * A module that comes gets an init of ours, which calls its own; one that is
+ * live an exit of ours. If its own dies, what it left is undone by the task that
+ * called it, and then the call returns: an error from init, so that the loader
+ * frees the module as it does after every error, and nothing from exit, so that
+ * its removal goes on.
+ *
+ * Nothing is freed that is still in use: as long as something cannot be undone,
+ * or a living task is inside the module, the call does not return, and the log
+ * tells what it waits for.
+ *
+ * While a module is between COMING and LIVE, and while a guarded exit runs, the
+ * guard is in use. Both references are given back by the module notifier, when
+ * the task is out of our code. A guard that leaves gives every live module its
+ * own exit back; one whose removal is under way is waited for.
+ */
+#include <linux/delay.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/sched.h>
+#include <linux/string.h>
+#include <linux/wait.h>
+
+#include "force_rmmod.h"
+#include "guard.h"
+
+#define FR_GUARD_PAUSE_MS 1000
+#define FR_GUARD_PAUSE_MAX_MS 60000
+
+static char *fr_guard_names;
+module_param_named(guard, fr_guard_names, charp, 0444);
+MODULE_PARM_DESC(guard, "modules whose init and exit are guarded: names with commas, or * for all");
+
+/*
+ * Each guarded module has a place, and each place an exit of ours, since that
+ * gets no argument: 4 * 4 * 4 * 4 of them.
+ */
+#define FR_FOUR(m, n) m(n##0) m(n##1) m(n##2) m(n##3)
+#define FR_SIXTEEN(m, n) FR_FOUR_OF(m, n##0) FR_FOUR_OF(m, n##1) \
+			 FR_FOUR_OF(m, n##2) FR_FOUR_OF(m, n##3)
+#define FR_FOUR_OF(m, n) FR_FOUR(m, n)
+#define FR_SIXTEEN_OF(m, n) FR_SIXTEEN(m, n)
+#define FR_SIXTYFOUR_OF(m, n) FR_SIXTEEN_OF(m, n##0) FR_SIXTEEN_OF(m, n##1) \
+			      FR_SIXTEEN_OF(m, n##2) FR_SIXTEEN_OF(m, n##3)
+#define FR_PLACES_OF(m) FR_SIXTYFOUR_OF(m, 0) FR_SIXTYFOUR_OF(m, 1) \
+			FR_SIXTYFOUR_OF(m, 2) FR_SIXTYFOUR_OF(m, 3)
+
+#define FR_PLACE(n) FR_PLACE_##n,
+enum { FR_PLACES_OF(FR_PLACE) FR_PLACES };
+
+/* A guarded module. */
+struct fr_guarded {
+	struct module *mod;		/* NULL: the place is free */
+	struct task_struct *loader;	/* until init is called */
+	int (*init)(void);
+	void (*exit)(void);
+	bool holds;			/* a reference to us */
+};
+
+static struct fr_guarded fr_guarded[FR_PLACES];
+static DEFINE_MUTEX(fr_guarded_lock);
+static DECLARE_WAIT_QUEUE_HEAD(fr_guarded_gone);
+static bool fr_guard_on;
+
+static void fr_guard_call_exit(struct fr_guarded *guarded);
+
+#define FR_EXIT(n) static void fr_exit_##n(void) { fr_guard_call_exit(&fr_guarded[FR_PLACE_##n]); }
+FR_PLACES_OF(FR_EXIT)
+
+#define FR_EXIT_OF(n) fr_exit_##n,
+static void (*const fr_exits[FR_PLACES])(void) = { FR_PLACES_OF(FR_EXIT_OF) };
+
+/* ---- which modules ---- */
+
+static bool fr_guard_is_name(const char *word, size_t length, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < length; i++)
+		if (name[i] != (word[i] == '-' ? '_' : word[i]))
+			return false;
+
+	return !name[length];
+}
+
+static bool fr_guard_wants(const struct module *mod)
+{
+	const char *word = fr_guard_names;
+	size_t length;
+
+	if (mod == THIS_MODULE)
+		return false;
+
+	for (;;) {
+		length = strcspn(word, ",");
+		if ((length == 1 && *word == '*') || fr_guard_is_name(word, length, mod->name))
+			return true;
+		if (!word[length])
+			return false;
+		word += length + 1;
+	}
+}
+
+bool fr_guard_wanted(void)
+{
+	return fr_guard_names && *fr_guard_names;
+}
+
+static struct fr_guarded *fr_guarded_find(const struct module *mod)
+{
+	int i;
+
+	for (i = 0; i < FR_PLACES; i++)
+		if (fr_guarded[i].mod == mod)
+			return &fr_guarded[i];
+
+	return NULL;
+}
+
+static struct fr_guarded *fr_guarded_add(struct module *mod)
+{
+	struct fr_guarded *guarded = fr_guarded_find(NULL);
+
+	if (!guarded) {
+		pr_warn("guard: %d modules are guarded, and %s is not\n", FR_PLACES, mod->name);
+		return NULL;
+	}
+
+	*guarded = (struct fr_guarded){ .mod = mod };
+	return guarded;
+}
+
+/* ---- what runs in the place of init and exit ---- */
+
+/* Whether nothing is left that would outlive the module's memory. */
+static int fr_guard_clear(void *data)
+{
+	struct fr_call *call = data;
+	struct module *mod = call->mod;
+	int ret;
+
+	fr_locks_release(mod, call->repaired, sizeof(call->repaired));
+	ret = fr_undo(mod, true, false);
+	if (ret < 0)
+		return ret;
+
+	ret = fr_references_check(mod, false);
+	return ret ? ret : fr_holders_check(mod);
+}
+
+/* One at a time, as the rescue; and what dies in here is not the end either. */
+static int fr_guard_try(struct fr_call *call)
+{
+	struct fr_call undo = { .mod = call->mod, .what = "undoing" };
+	int ret;
+
+	mutex_lock(&fr_undo_lock);
+	fr_undone[0] = '\0';
+	ret = fr_call_run(&undo, fr_guard_clear, call);
+	if (undo.died) {
+		pr_err("guard: undoing what %s left died at %s\n", call->mod->name, undo.place);
+		fr_locks_release(call->mod, call->repaired, sizeof(call->repaired));
+	}
+	if (!ret)
+		pr_warn("guard: %s of %s died at %s (%s); undone: %s; repaired: %s\n", call->what,
+			call->mod->name, call->place, call->reason,
+			*fr_undone ? fr_undone : "nothing",
+			*call->repaired ? call->repaired : "nothing");
+	mutex_unlock(&fr_undo_lock);
+
+	return ret;
+}
+
+static void fr_guard_mourn(struct fr_call *call)
+{
+	unsigned int pause = FR_GUARD_PAUSE_MS;
+
+	while (fr_guard_try(call)) {
+		pr_err("guard: %s cannot be let go, see above; the next look in %u s\n",
+		       call->mod->name, pause / 1000);
+		msleep(pause);
+		pause = min(2 * pause, (unsigned int)FR_GUARD_PAUSE_MAX_MS);
+	}
+}
+
+static int fr_guard_real_init(void *data)
+{
+	struct fr_guarded *guarded = data;
+
+	return guarded->init();
+}
+
+static int fr_guard_call_init(void)
+{
+	struct fr_guarded *guarded;
+	struct fr_call call = { .what = "init" };
+	int i, ret;
+
+	mutex_lock(&fr_guarded_lock);
+	for (i = 0; fr_guarded[i].loader != current; i++)
+		;
+	guarded = &fr_guarded[i];
+	guarded->loader = NULL;
+	mutex_unlock(&fr_guarded_lock);
+
+	call.mod = guarded->mod;
+	call.mod->init = guarded->init;
+	ret = fr_call_run(&call, fr_guard_real_init, guarded);
+	if (call.died)
+		fr_guard_mourn(&call);
+
+	return ret;
+}
+
+static int fr_guard_real_exit(void *data)
+{
+	struct fr_guarded *guarded = data;
+
+	guarded->exit();
+	return 0;
+}
+
+static void fr_guard_call_exit(struct fr_guarded *guarded)
+{
+	struct fr_call call = { .what = "exit", .mod = guarded->mod };
+
+	/* If not, we are leaving too, and wait for this one. */
+	guarded->holds = try_module_get(THIS_MODULE);
+	fr_call_run(&call, fr_guard_real_exit, guarded);
+	if (call.died)
+		fr_guard_mourn(&call);
+}
+
+/* ---- modules come and go ---- */
+
+/* A loader that died before init was called may have had the same address. */
+static void fr_guarded_forget(const struct task_struct *loader)
+{
+	int i;
+
+	for (i = 0; i < FR_PLACES; i++)
+		if (fr_guarded[i].loader == loader)
+			fr_guarded[i].loader = NULL;
+}
+
+static void fr_guard_coming(struct module *mod)
+{
+	struct fr_guarded *guarded;
+
+	if (!mod->init || !fr_guard_wants(mod))
+		return;
+
+	guarded = fr_guarded_add(mod);
+	if (!guarded)
+		return;
+
+	/* If not, we are leaving. */
+	guarded->holds = try_module_get(THIS_MODULE);
+	if (!guarded->holds) {
+		guarded->mod = NULL;
+		return;
+	}
+
+	fr_guarded_forget(current);
+	guarded->loader = current;
+	guarded->init = mod->init;
+	mod->init = fr_guard_call_init;
+}
+
+static void fr_guard_let_us_go(struct fr_guarded *guarded)
+{
+	if (guarded->holds)
+		module_put(THIS_MODULE);
+	guarded->holds = false;
+}
+
+static void fr_guard_live(struct module *mod)
+{
+	struct fr_guarded *guarded = fr_guarded_find(mod);
+
+	if (!guarded && fr_guard_on && fr_guard_wants(mod))
+		guarded = fr_guarded_add(mod);
+	if (!guarded)
+		return;
+
+	guarded->exit = mod->exit;
+	if (mod->exit)
+		mod->exit = fr_exits[guarded - fr_guarded];
+	fr_guard_let_us_go(guarded);
+}
+
+static void fr_guard_going(struct module *mod)
+{
+	struct fr_guarded *guarded = fr_guarded_find(mod);
+
+	if (!guarded)
+		return;
+
+	fr_guard_let_us_go(guarded);
+	*guarded = (struct fr_guarded){ };
+	wake_up_all(&fr_guarded_gone);
+}
+
+static int fr_guard_event(struct notifier_block *block, unsigned long event, void *data)
+{
+	mutex_lock(&fr_guarded_lock);
+	if (event == MODULE_STATE_COMING && fr_guard_on)
+		fr_guard_coming(data);
+	else if (event == MODULE_STATE_LIVE)
+		fr_guard_live(data);
+	else if (event == MODULE_STATE_GOING)
+		fr_guard_going(data);
+	mutex_unlock(&fr_guarded_lock);
+
+	return NOTIFY_DONE;
+}
+
+/* Last when a module comes, so that an error of others comes before. */
+static struct notifier_block fr_guard_block = {
+	.notifier_call = fr_guard_event,
+	.priority = INT_MIN,
+};
+
+/* ---- the guard comes and goes ---- */
+
+static int fr_guard_present(struct module *mod, void *data)
+{
+	if (mod->state == MODULE_STATE_LIVE && !fr_guarded_find(mod) && fr_guard_wants(mod))
+		fr_guard_live(mod);
+
+	return 0;
+}
+
+static int fr_guard_release(struct module *mod, void *data)
+{
+	struct fr_guarded *guarded = fr_guarded_find(mod);
+
+	if (!guarded || mod->state != MODULE_STATE_LIVE)
+		return 0;
+
+	/* A rescue may have taken our exit away. */
+	if (mod->exit == fr_exits[guarded - fr_guarded])
+		mod->exit = guarded->exit;
+	*guarded = (struct fr_guarded){ };
+	return 0;
+}
+
+static bool fr_guard_is_idle(void)
+{
+	int i;
+
+	for (i = 0; i < FR_PLACES; i++)
+		if (READ_ONCE(fr_guarded[i].mod))
+			return false;
+
+	return true;
+}
+
+int fr_guard_init(void)
+{
+	int ret;
+
+	ret = fr_victim_resolve();
+	if (ret)
+		return ret;
+
+	ret = fr_call_init();
+	if (ret)
+		return ret;
+
+	ret = register_module_notifier(&fr_guard_block);
+	if (ret) {
+		fr_call_exit();
+		return ret;
+	}
+
+	mutex_lock(&fr_guarded_lock);
+	fr_guard_on = true;
+	fr_victim_each(fr_guard_present, NULL);
+	mutex_unlock(&fr_guarded_lock);
+
+	pr_info("guard: init and exit of %s are guarded\n",
+		strcmp(fr_guard_names, "*") ? fr_guard_names : "all modules");
+	return 0;
+}
+
+void fr_guard_exit(void)
+{
+	mutex_lock(&fr_guarded_lock);
+	fr_guard_on = false;
+	fr_victim_each(fr_guard_release, NULL);
+	mutex_unlock(&fr_guarded_lock);
+
+	wait_event(fr_guarded_gone, fr_guard_is_idle());
+	unregister_module_notifier(&fr_guard_block);
+	fr_call_exit();
+}

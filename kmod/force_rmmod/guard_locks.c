@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * guard_locks.c - locks that current held when its call died
+ *
+ * They are its own still, so it may release them. There is no list of what a
+ * task holds: looked at are the locks below, under which the kernel calls
+ * modules or reads what they hand over, and those of all devices. That of a
+ * half-probed device goes when the probe is undone (undo_probe.c).
+ */
+#include <linux/device.h>
+#include <linux/kernel.h>
+#include <linux/mutex.h>
+#include <linux/rwsem.h>
+#include <linux/sched.h>
+#include <linux/string.h>
+
+#include "force_rmmod.h"
+#include "guard.h"
+
+#define FR_LOCK(name, type) \
+	static type *fr_lock_##name(void) { return fr_lookup(#name, sizeof(type)); }
+
+/* In the order in which they are released: what is taken inside others first. */
+#define FR_MUTEXES(m) \
+	m(chrdevs_lock) m(misc_mtx) m(slab_mutex) m(wq_pool_mutex) m(kprobe_mutex) \
+	m(input_mutex) m(cpuhp_state_mutex) m(rtnl_mutex)
+
+#define FR_MUTEX(name) FR_LOCK(name, struct mutex)
+FR_MUTEXES(FR_MUTEX)
+FR_LOCK(pernet_ops_rwsem, struct rw_semaphore)
+
+struct fr_mutex {
+	const char *name;
+	struct mutex *(*find)(void);
+};
+
+#define FR_MUTEX_ROW(name) { #name, fr_lock_##name },
+static const struct fr_mutex fr_mutexes[] = { FR_MUTEXES(FR_MUTEX_ROW) };
+
+static void fr_locks_tell(char *text, size_t size, const char *what, const char *name)
+{
+	pr_warn("guard: released: %s %s, which was held\n", what, name);
+	strlcat(text, *text ? ", " : "", size);
+	strlcat(text, what, size);
+	strlcat(text, " ", size);
+	strlcat(text, name, size);
+}
+
+static bool fr_locks_is_held(const struct mutex *lock)
+{
+	return compat_mutex_owner(lock) == (unsigned long)current;
+}
+
+struct fr_locks_walk {
+	struct module *victim;
+	struct device *dev;
+};
+
+static int fr_locks_device(struct device *dev, void *data)
+{
+	struct fr_locks_walk *walk = data;
+
+	if (!fr_locks_is_held(&dev->mutex) || fr_probe_is_half(dev, walk->victim))
+		return 0;
+
+	walk->dev = get_device(dev);
+	return 1;
+}
+
+void fr_locks_release(struct module *victim, char *text, size_t size)
+{
+	struct rw_semaphore *nets = fr_lock_pernet_ops_rwsem();
+	struct fr_locks_walk walk = { victim, NULL };
+	struct mutex *lock;
+	size_t i;
+
+	while (fr_devices_each(fr_locks_device, &walk)) {
+		fr_locks_tell(text, size, "lock of device", dev_name(walk.dev));
+		device_unlock(walk.dev);
+		put_device(walk.dev);
+	}
+
+	for (i = 0; i < ARRAY_SIZE(fr_mutexes); i++) {
+		lock = fr_mutexes[i].find();
+		if (!lock || !fr_locks_is_held(lock))
+			continue;
+		fr_locks_tell(text, size, "lock", fr_mutexes[i].name);
+		mutex_unlock(lock);
+	}
+
+	if (nets && compat_rwsem_writer(nets) == (unsigned long)current) {
+		fr_locks_tell(text, size, "lock", "pernet_ops_rwsem");
+		up_write(nets);
+	}
+}
