@@ -7,29 +7,27 @@ import time
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.build.kbuild import Build
 from harness.build.module import Module, kernel_matches, known_modules
 from harness.errors import Failure, HarnessError, UsageError
-from harness.fleet import MachineOptions, default_spares, parse_isolation
-from harness.kernels.kernel import Kernel
-from harness.machine.accelerator import parse_request
-from harness.pool import Ahead
-from harness.progress import Progress, Silent
+from harness.progress import Silent
 from harness.report.rows import ResultRow
-from harness.settings import Settings
-from harness.verdict.finding import Outcome
-from harness.workbench import Checked, Options, Workbench, resolve_module
+from harness.settings import DEFAULT_KERNEL, Settings
+
+if TYPE_CHECKING:  # every pytest run of this Python imports the plugin: what is heavy comes with its first use
+    from harness.build.kbuild import Build
+    from harness.kernels.kernel import Kernel
+    from harness.pool import Ahead
+    from harness.workbench import Checked, Workbench
 
 TRACE_LINES = 20  # of a defect of our own
-DEFAULT_KERNEL = "6.12"  # Debian stable's
-PROGRESS = pytest.StashKey[Progress]()
-WORKBENCH = pytest.StashKey[Workbench]()
-NO_VERDICT = pytest.StashKey[bool]()
-AHEAD = pytest.StashKey[Ahead[str, ResultRow]]()
-ROWS = pytest.StashKey[list[ResultRow]]()
+WORKBENCH: pytest.StashKey[Workbench] = pytest.StashKey()
+NO_VERDICT: pytest.StashKey[bool] = pytest.StashKey()
+AHEAD: pytest.StashKey[Ahead[str, ResultRow]] = pytest.StashKey()
+ROWS: pytest.StashKey[list[ResultRow]] = pytest.StashKey()
 
 
 class CheckFailure(Exception):  # noqa: N818 (a result)
@@ -43,6 +41,10 @@ class CheckFailure(Exception):  # noqa: N818 (a result)
 def workbench_of(config: pytest.Config) -> Workbench:
     """The run's workbench, made when it is first needed."""
     if WORKBENCH not in config.stash:
+        from harness.fleet import MachineOptions, default_spares, parse_isolation
+        from harness.machine.accelerator import parse_request
+        from harness.workbench import Options, Workbench
+
         options = Options(
             machines=MachineOptions(
                 accelerator=parse_request(config.getoption("--accel")),
@@ -54,7 +56,7 @@ def workbench_of(config: pytest.Config) -> Workbench:
             make_arguments=tuple(config.getoption("--make-arg")),
             reloads=config.getoption("--reloads"),
         )
-        config.stash[WORKBENCH] = Workbench(Settings(), config.stash.get(PROGRESS, Silent()), options)
+        config.stash[WORKBENCH] = Workbench(Settings(), Silent(), options)
     return config.stash[WORKBENCH]
 
 
@@ -68,6 +70,8 @@ class ModuleFile(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         """One test for each kernel."""
+        from harness.workbench import resolve_module
+
         try:
             module = resolve_module(str(self.path.parent))
         except UsageError as error:
@@ -91,7 +95,7 @@ class ModuleItem(pytest.Item):
         row = ahead.result(self.nodeid, self.try_module) if ahead else self.try_module()
         self.user_properties += [("kernel", self.workbench.kernel(self.spec).release), ("outcome", row.outcome)]
         self.config.stash[ROWS].append(row)
-        if row.outcome != Outcome.PASSED.value:
+        if row.bad:
             raise CheckFailure(row)
 
     @property

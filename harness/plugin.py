@@ -14,17 +14,14 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.build.module import KBUILD_FILES, MANIFEST
 from harness.errors import Exit, Failure, HarnessError, UsageError
-from harness.fleet import default_jobs
-from harness.guest.guest import Guest
-from harness.kernels.kernel import Kernel
-from harness.machine.machine import Machine
 from harness.module_tests import (
     AHEAD,
-    DEFAULT_KERNEL,
     NO_VERDICT,
     ROWS,
     WORKBENCH,
@@ -35,12 +32,14 @@ from harness.module_tests import (
     no_verdict_row,
     workbench_of,
 )
-from harness.pool import Ahead
 from harness.report.rows import ResultRow
-from harness.workbench import Workbench, resolve_module
+from harness.settings import DEFAULT_KERNEL
 
-MANIFEST = "module.yaml"
-BUILD_FILES = ("Kbuild", "Makefile")
+if TYPE_CHECKING:  # see module_tests
+    from harness.guest.guest import Guest
+    from harness.kernels.kernel import Kernel
+    from harness.machine.machine import Machine
+    from harness.workbench import Workbench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,8 +92,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """
     named = parent.session.isinitpath(file_path)
     manifest = file_path.name == MANIFEST
-    ours = manifest and any((file_path.parent / name).is_file() for name in BUILD_FILES)
-    if ours or (named and (manifest or file_path.name in BUILD_FILES)):
+    ours = manifest and any((file_path.parent / name).is_file() for name in KBUILD_FILES)
+    if ours or (named and (manifest or file_path.name in KBUILD_FILES)):
         return ModuleFile.from_parent(parent, path=file_path)
     return None
 
@@ -120,6 +119,9 @@ def _prepare(session: pytest.Session, stack: contextlib.ExitStack) -> None:
     del tests[""]
     if not items and not tests:
         return
+    from harness.fleet import default_jobs
+    from harness.pool import Ahead
+
     workbench = workbench_of(session.config)
     ready = [item for item in items if _can_have_kernel(item)]
     try:
@@ -208,6 +210,8 @@ def kernel(request: pytest.FixtureRequest, workbench: Workbench) -> Kernel:
 @pytest.fixture
 def build_module(workbench: Workbench, kernel: Kernel) -> Callable[[str], tuple[Path, ...]]:
     """Builds a module, by name or path, for the kernel under test; returns its .ko files."""
+
+    from harness.workbench import resolve_module
 
     def build(name: str) -> tuple[Path, ...]:
         (result,) = workbench.build([(resolve_module(name), kernel)])

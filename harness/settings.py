@@ -11,6 +11,7 @@ CACHE_VARIABLE = "KMOD_HARNESS_CACHE"
 MIRROR_VARIABLE = "KMOD_HARNESS_MIRROR"
 SECURITY_MIRROR_VARIABLE = "KMOD_HARNESS_SECURITY_MIRROR"
 
+DEFAULT_KERNEL = "6.12"  # Debian stable's
 PROJECT = Path(__file__).resolve().parent.parent  # the checkout: kmod/ and vm/ lie beside harness/
 
 

@@ -19,10 +19,9 @@ from invoke import Exit as InvokeExit
 from harness import __version__
 from harness.commandline import HarnessProgram, HarnessTask
 from harness.errors import Exit, Failure, UsageError
-from harness.settings import PROJECT, Settings
+from harness.settings import DEFAULT_KERNEL, PROJECT, Settings
 
 P = ParamSpec("P")
-DEFAULT_KERNEL = "6.12"  # Debian stable's
 ONE_KERNEL_HELP = f"a series, latest, host, a build tree or a folder of .debs (default {DEFAULT_KERNEL})"
 KERNEL_HELP = f"{ONE_KERNEL_HELP}; can be repeated"
 SOME_MODULES_HELP = "a name under kmod/ or the path of a folder with a kbuild Makefile; can be repeated"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import module_tests, plugin
-from harness.build.module import Module
+from harness import module_tests
+from harness.build.module import KBUILD_FILES, MANIFEST, Module
 from harness.deadline import timeout_factor
 from harness.errors import Exit, HarnessError, UsageError
 from harness.report.matrix import markdown_matrix
@@ -74,7 +74,7 @@ class Reporter:
 
 def _kbuild_file(module: Module) -> Path:
     """The file that pytest is pointed at."""
-    names = ("module.yaml", *plugin.BUILD_FILES)
+    names = (MANIFEST, *KBUILD_FILES)
     return next(module.path / name for name in names if (module.path / name).is_file())
 
 
