@@ -88,10 +88,11 @@ class MachineOptions:
 
 
 class Fleet:
-    """Gives out machines. May be used by several threads."""
+    """Gives out machines. May be used by several threads. UsageError for a machine that there is not."""
 
     def __init__(self, settings: Settings, progress: Progress, options: MachineOptions) -> None:
         self.options = options
+        self._spec = load_machine_spec(options.machine)
         self._settings = settings
         self._progress = progress
         self._lock = threading.RLock()  # what is made once is asked for by several threads
@@ -249,7 +250,7 @@ class Fleet:
     def _recipe(self, kernel: Kernel) -> Recipe:
         with self._lock:
             if kernel not in self._recipes:
-                spec = load_machine_spec(self.options.machine)
+                spec = self._spec
                 if spec.arch != kernel.arch:
                     raise UsageError(
                         f"machine {spec.name} runs {spec.arch}, {kernel.spec} is for {kernel.arch}"

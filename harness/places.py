@@ -131,8 +131,9 @@ def machine_with(
     kernel: str, modules: Sequence[str], workbench: Workbench, label: str
 ) -> Iterator[tuple[Guest, tuple[str, ...]]]:
     """A virtual machine in which modules are loaded, what they need before them; and their names."""
+    chosen = [resolve_module(name) for name in modules]
     target = workbench.kernel(kernel)
-    builds = workbench.build([(resolve_module(name), target) for name in modules])
+    builds = workbench.build([(one, target) for one in chosen])
     for build in builds:
         if build.state == "failed":
             raise HarnessError(f"{build.module.name} cannot be built", evidence=build.problems, log=build.log)

@@ -77,13 +77,9 @@ def _workbench(
     """A workbench that shows its progress on standard error."""
     from harness.fleet import MachineOptions, parse_isolation
     from harness.machine.accelerator import parse_request
-    from harness.machine.spec import load_machine_spec
     from harness.report.progress import open_progress
     from harness.workbench import Options, Workbench
 
-    if reloads < 0:
-        raise UsageError(f"--reloads {reloads}: want 1 or more")
-    load_machine_spec(machine)  # a wrong name is found before anything is done
     machines = MachineOptions(parse_request(accel), machine, parse_isolation(isolation), clone=not cold)
     options = Options(machines, make_arguments=tuple(make_arg or ()), reloads=reloads or None)
     with (
@@ -211,9 +207,10 @@ def shell(
     from harness.shell import interact
     from harness.workbench import resolve_module
 
+    modules = [resolve_module(name) for name in module]
     with _workbench(accel, machine=machine) as workbench:
         target = workbench.kernel(kernel)
-        builds = workbench.build([(resolve_module(name), target) for name in module])
+        builds = workbench.build([(one, target) for one in modules])
         if any(one.state == "failed" for one in builds):
             print_builds(builds, sys.stdout)
             return Exit.CHECK_FAILED

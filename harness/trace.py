@@ -12,7 +12,7 @@ from harness.guest.guest import Guest
 from harness.places import machine_with
 from harness.report.calltree import side_by_side, tree
 from harness.verdict.way_out import Taken, take_steps
-from harness.workbench import Workbench
+from harness.workbench import Workbench, resolve_module
 
 # The system call's function, by architecture.
 SYSTEM_CALLS = {"x86_64": "__x64_sys_delete_module", "aarch64": "__arm64_sys_delete_module"}
@@ -63,7 +63,11 @@ def trace_on(kernel: str, module: str, workbench: Workbench) -> Trace:
 
 def trace_unload(kernel: str, against: str, module: str, workbench: Workbench, out: TextIO) -> Exit:
     """Print the way out on a kernel as a tree; with `against` that of two kernels side by side."""
-    traces = [trace_on(spec, module, workbench) for spec in ([kernel, against] if against else [kernel])]
+    specs = [kernel, against] if against else [kernel]
+    resolve_module(module)  # what is wrong is told before a machine is booted
+    for spec in specs:
+        workbench.kernel(spec)
+    traces = [trace_on(spec, module, workbench) for spec in specs]
     if against:
         titles = tuple(trace.release for trace in traces)
         out.write(side_by_side((titles[0], titles[1]), traces[0].steps, traces[1].steps))

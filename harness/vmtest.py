@@ -14,7 +14,6 @@ import pytest
 
 from harness import module_tests
 from harness.build.module import KBUILD_FILES, MANIFEST, Module
-from harness.deadline import timeout_factor
 from harness.errors import Exit, HarnessError, UsageError
 from harness.report.matrix import markdown_matrix
 from harness.report.rows import ResultRow
@@ -117,7 +116,6 @@ def run(selection: Selection, workbench: Workbench) -> Exit:
             _check_writable(path)
     if selection.jobs < 0:
         raise UsageError(f"--jobs {selection.jobs}: want 1 or more")
-    timeout_factor()  # a wrong one is found before anything is done
     modules = [resolve_module(name) for name in selection.modules]
     for spec in selection.kernels:
         try:

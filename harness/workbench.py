@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.build.kbuild import Build, build_all
-from harness.build.module import Module, load_module
+from harness.build.kbuild import Build, build_all, check_arguments
+from harness.build.module import Module, load_module, needed_modules
+from harness.deadline import timeout_factor
 from harness.errors import HarnessError, UsageError
 from harness.fleet import Fleet, MachineOptions
 from harness.guest.guest import Guest
@@ -26,11 +27,16 @@ from harness.verdict.patterns import KINDS
 
 @dataclass(frozen=True)
 class Options:
-    """What the user chose for a run."""
+    """What the user chose for a run. UsageError for what cannot be."""
 
     machines: MachineOptions = field(default_factory=MachineOptions)
     make_arguments: tuple[str, ...] = ()
     reloads: int | None = None  # instead of what module.yaml says
+
+    def __post_init__(self) -> None:
+        check_arguments(self.make_arguments)
+        if self.reloads is not None and self.reloads < 1:
+            raise UsageError(f"--reloads {self.reloads}: want 1 or more")
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Workbench:
     options: Options = field(default_factory=Options)
 
     def __post_init__(self) -> None:
+        timeout_factor()  # a wrong one is found before anything is done
         self.fleet = Fleet(self.settings, self.progress, self.options.machines)
         self._kernels: dict[str, Kernel] = {}
         self._no_kernels: dict[str, HarnessError] = {}
@@ -76,24 +83,12 @@ class Workbench:
         """Build modules and what they depend on, in parallel; the results in the order of `pairs`."""
         wanted = list(pairs)
         for module, kernel in pairs:
-            wanted += [(needed, kernel) for needed in self.needed_modules(module)]
+            wanted += [(needed, kernel) for needed in needed_modules(module)]
         missing = [pair for pair in dict.fromkeys(wanted) if (pair[0].path, pair[1].spec) not in self._builds]
         if missing:
             for build in build_all(missing, self.settings, self.progress, self.options.make_arguments):
                 self._builds[build.module.path, build.kernel.spec] = build
         return [self._builds[module.path, kernel.spec] for module, kernel in pairs]
-
-    def needed_modules(self, module: Module, above: tuple[Path, ...] = ()) -> list[Module]:
-        """The modules that module.yaml wants loaded first, theirs before them, each once."""
-        if module.path in above:
-            circle = " -> ".join(path.name for path in (*above, module.path))
-            raise UsageError(f"modules depend on each other in a circle: {circle} (depends in module.yaml)")
-        result: dict[Path, Module] = {}
-        for name in module.expectation.depends:
-            needed = resolve_module(str(module.path.parent / name))
-            for one in (*self.needed_modules(needed, (*above, module.path)), needed):
-                result.setdefault(one.path, one)
-        return list(result.values())
 
     def check(self, module: Module, kernel: Kernel, stage: Callable[[str], None]) -> list[Checked]:
         """Take a module through its life, each .ko of its folder on a fresh machine.
@@ -131,7 +126,7 @@ class Workbench:
         That is the kernel's own modules it uses, what module.yaml names, and its folder's other modules
         that it uses.
         """
-        ours = [(one, one.expectation.params) for one in self.needed_modules(build.module)]
+        ours = [(one, one.expectation.params) for one in needed_modules(build.module)]
         objects: dict[str, tuple[Path, dict[str, str]]] = {}
         for module, parameters in ours:
             for path in self._builds[module.path, build.kernel.spec].objects:
@@ -153,8 +148,13 @@ class Workbench:
 
 
 def resolve_module(path_or_name: str) -> Module:
-    """The module with this name under kmod/, or in this folder. UsageError for a wrong name or module.yaml."""
-    return load_module(path_or_name, KINDS)
+    """The module with this name under kmod/, or in this folder.
+
+    UsageError for a wrong name or module.yaml, its own or that of a module it depends on.
+    """
+    module = load_module(path_or_name, KINDS)
+    needed_modules(module, KINDS)
+    return module
 
 
 def _siblings_used(ko: Path, siblings: dict[str, Path]) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Literal
 from harness import process, store
 from harness.build import output, sources
 from harness.build.artefacts import LOG, Artefact, Request, find_artefact, outside_key, publish
-from harness.build.module import Module, load_module
+from harness.build.module import Module, needed_modules
 from harness.build.objects import object_problems
 from harness.build.sandbox import surroundings
 from harness.build.toolchain import resolve_toolchain
@@ -53,6 +53,13 @@ class Build:
     log: Path  # make's whole output
 
 
+def check_arguments(arguments: Sequence[str]) -> None:
+    """UsageError for what the user cannot give to make."""
+    for argument in arguments:
+        if argument.startswith("-") or "=" not in argument or argument.split("=")[0] in RESERVED:
+            raise UsageError(f"{argument!r} cannot be given to make here; want NAME=value, e.g. W=1")
+
+
 def build_all(
     pairs: Sequence[tuple[Module, Kernel]],
     settings: Settings,
@@ -63,10 +70,8 @@ def build_all(
 
     What module.yaml names under `depends` is built before (also when it is not among the pairs). A build
     that fails is a result; HarnessError means that nothing is known (no compiler, disk full, ...).
+    arguments: for make, see check_arguments.
     """
-    for argument in arguments:
-        if argument.startswith("-") or "=" not in argument or argument.split("=")[0] in RESERVED:
-            raise UsageError(f"{argument!r} cannot be given to make here; want NAME=value, e.g. W=1")
     with store.explained(settings):
         kernels = list(dict.fromkeys(kernel for _, kernel in pairs))
         tools = ("sparse",) if any(re.fullmatch(r"C=[12]", argument) for argument in arguments) else ()
@@ -104,21 +109,10 @@ _Key = tuple[Path, Kernel]
 def _plan(pairs: Sequence[tuple[Module, Kernel]]) -> dict[_Key, tuple[Module, Kernel, tuple[Path, ...]]]:
     """What to build, in an order in which dependencies come first; with each all that it depends on."""
     plan: dict[_Key, tuple[Module, Kernel, tuple[Path, ...]]] = {}
-
-    def add(module: Module, kernel: Kernel, above: tuple[Path, ...]) -> tuple[Path, ...]:
-        """Put the module after its dependencies; returns these with itself."""
-        if module.path in above:
-            circle = " -> ".join(path.name for path in (*above, module.path))
-            raise UsageError(f"modules depend on each other in a circle: {circle} (depends in module.yaml)")
-        needed: dict[Path, None] = {}
-        for name in module.expectation.depends:
-            dependency = load_module(str(module.path.parent / name))
-            needed |= dict.fromkeys(add(dependency, kernel, (*above, module.path)))
-        plan.setdefault((module.path, kernel), (module, kernel, tuple(needed)))
-        return (*needed, module.path)
-
     for module, kernel in pairs:
-        add(module, kernel, ())
+        for one in (*needed_modules(module), module):
+            needed = tuple(other.path for other in needed_modules(one))
+            plan.setdefault((one.path, kernel), (one, kernel, needed))
     return plan
 
 

@@ -83,6 +83,25 @@ def load_module(path_or_name: str, kinds: Collection[str] = ()) -> Module:
     return Module(path.name, path, read_manifest(manifest, kinds))
 
 
+def needed_modules(module: Module, kinds: Collection[str] = (), above: tuple[Path, ...] = ()) -> list[Module]:
+    """The modules that module.yaml wants loaded first, theirs before them, each once.
+
+    kinds: as for load_module. UsageError for one that is not there and for those that need each other.
+    """
+    if module.path in above:
+        circle = " -> ".join(path.name for path in (*above, module.path))
+        raise UsageError(f"modules depend on each other in a circle: {circle} (depends in module.yaml)")
+    result: dict[Path, Module] = {}
+    for name in module.expectation.depends:
+        folder = module.path.parent / name
+        if not folder.is_dir():
+            raise UsageError(f"{module.path / MANIFEST}: depends: {name}: there is no folder {folder}")
+        needed = load_module(str(folder), kinds)
+        for one in (*needed_modules(needed, kinds, (*above, module.path)), needed):
+            result.setdefault(one.path, one)
+    return list(result.values())
+
+
 def _find_folder(path_or_name: str) -> Path:
     known = known_modules()
     if path_or_name in known:

@@ -11,6 +11,8 @@ import yaml
 from harness.errors import UsageError
 from harness.settings import data_folder
 
+OTHER = "kernels.yaml"  # of that folder: no machine
+
 
 @dataclass(frozen=True)
 class MachineSpec:
@@ -32,8 +34,9 @@ class MachineSpec:
 def load_machine_spec(name: str) -> MachineSpec:
     """The machine described by vm/<name>.yaml. Raises UsageError that lists the known ones."""
     path = data_folder() / f"{name}.yaml"
-    if not path.is_file():
-        raise UsageError(f"no machine named {name}: {path} does not exist")
+    if not path.is_file() or path.name == OTHER:
+        known = sorted(one.stem for one in path.parent.glob("*.yaml") if one.name != OTHER)
+        raise UsageError(f"no machine named {name}; there is: {', '.join(known)}")
     return parse_machine_spec(path.read_text(), path)
 
 

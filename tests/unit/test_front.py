@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import process, tasks
+from harness import process, tasks, trace
 from harness.build.manifest import parse_manifest
 from harness.deadline import Deadline
 from harness.errors import Exit, HarnessError, UsageError
@@ -30,6 +30,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Front:
         "unknown_key": "relods: 3\n",
         "twice": "reloads: 3\nload: ok\nreloads: 2\n",
         "wrong_class": "expect_splat: {class: nul-deref, pattern: x, reason: y}\n",
+        "lonely": "depends: [nobody]\n",
     }.items():
         folder = front.folder / name
         folder.mkdir()
@@ -54,6 +55,13 @@ WRONG = {
     "vm-test --module wrong_class": "wrong_class/module.yaml:1: expect_splat.class: unknown class 'nul-deref'",
     "build --module wrong_class": "did you mean null-deref?",
     "build --module plain --kernel ./nowhere": "kernel ./nowhere: no such folder",
+    # Of two things that are wrong, the kernel comes last: it may have to be fetched.
+    "build --module plain --kernel ./nowhere --make-arg M=/x": "'M=/x' cannot be given to make here",
+    "build --module lonely --kernel ./nowhere": "lonely/module.yaml: depends: nobody: there is no folder",
+    "vm-test --module plain --kernel ./nowhere --machine warp": "no machine named warp; there is: microvm, q35",
+    "shell --module nosuch --kernel ./nowhere": "unknown module 'nosuch'",
+    "graph --module nosuch --kernel ./nowhere": "unknown module 'nosuch'",
+    "trace-unload --module nosuch --kernel ./nowhere": "unknown module 'nosuch'",
 }
 
 
@@ -124,6 +132,21 @@ def test_wrong_timeout_factor(front: Front, factor: str) -> None:
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--reloads 0", "--reloads 0: want 1 or more"),
+        ("--machine warp", "no machine named warp"),
+        ("--make-arg M=/x", "'M=/x' cannot be given to make here"),
+    ],
+)
+def test_wrong_usage_of_the_plugin(front: Front, words: str, message: str) -> None:
+    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words.split(), "plain")
+    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=front.folder, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.output
+    assert f"ERROR: {message}" in done.output
+
+
 def test_cache_that_cannot_be(front: Front) -> None:
     done = front.run("build", "--module", "plain", KMOD_HARNESS_CACHE="/dev/null")
     assert done.returncode == Exit.NO_VERDICT, done.output
@@ -166,6 +189,22 @@ def test_a_kernel_that_cannot_be_had_is_asked_for_once(tmp_path: Path, monkeypat
         with pytest.raises(HarnessError, match="no network"):
             workbench.kernel("6.12")
     assert asked == ["6.12"]
+
+
+def test_what_is_wrong_is_told_before_a_machine_is_booted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "trace_on", lambda *_: pytest.fail("booted"))
+    workbench = Workbench(Settings(cache=tmp_path), Silent())
+    monkeypatch.setattr("harness.workbench.resolve_kernel", lambda spec, *_: _only("6.12", spec, tmp_path))
+    with pytest.raises(UsageError, match=r"no kernel 6\.13"):
+        trace.trace_unload("6.12", "6.13", "depend_s", workbench, sys.stdout)
+
+
+def _only(known: str, spec: str, folder: Path) -> Kernel:
+    if spec != known:
+        raise UsageError(f"no kernel {spec}")
+    return make_kernel(folder)
 
 
 def test_files_of_other_projects_are_left_alone(tmp_path: Path) -> None:

@@ -71,8 +71,9 @@ def test_every_machine_file_can_be_read() -> None:
 
 
 def test_machine_files_are_checked() -> None:
-    with pytest.raises(UsageError, match="no machine named warp"):
-        load_machine_spec("warp")
+    for name in ("warp", "kernels"):
+        with pytest.raises(UsageError, match=f"no machine named {name}; there is: microvm, q35"):
+            load_machine_spec(name)
     with pytest.raises(UsageError, match="memory"):
         parse_machine_spec("name: q35\n", Path("x.yaml"))
 
