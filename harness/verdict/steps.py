@@ -47,7 +47,7 @@ def missing_rounds(
     last = observation.rounds[-1] if observation.rounds else None
     killed = leniency.killed and last is not None and KILLED in (last.load, last.unload)
     excused = last is not None and (killed or leniency.early)
-    if seen != list(range(1, len(seen) + 1 if excused else wanted + 1)):
+    if not seen or seen != list(range(1, len(seen) + 1 if excused else wanted + 1)):
         reason = f"expected {name} to go through {wanted} rounds, saw {len(seen)}"
         yield Finding(Outcome.CRASHED, reason, last)
 

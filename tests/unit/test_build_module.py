@@ -101,6 +101,7 @@ def test_manifest_that_says_nothing(text: str) -> None:
         ("expect_log: text", "m:1: expect_log: want a list, found 'text'"),
         ("expect_log: ['(']", "m:1: expect_log: entry 1: no regular expression"),
         ("expect_taint: [Q]", "m:1: expect_taint: entry 1: 'Q' is no taint letter"),
+        ("expect_taint: [G]", "m:1: expect_taint: entry 1: 'G' is no taint letter"),
         ("depends: [../x]", "m:1: depends: entry 1: '../x' is no name of a folder beside this one"),
         ("params: {a: 1.5}", "m:1: params: a: want text, a whole number or true/false, found '1.5'"),
         ("params: {a: 1, a: 2}", "m:1: key a for the second time"),

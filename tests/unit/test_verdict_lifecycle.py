@@ -78,6 +78,11 @@ def test_nothing_observed_is_a_crash() -> None:
     assert seen.reasons == ("expected vms to go through 3 rounds, saw 0",)
 
 
+def test_no_rounds_prove_nothing_even_if_none_were_asked_for() -> None:
+    seen = verdict(Expectation(reloads=0))
+    assert seen.outcome is Outcome.CRASHED
+
+
 def test_two_rounds_of_three_are_a_crash() -> None:
     seen = verdict(Expectation(), *THREE[:2])
     assert (seen.outcome, seen.reasons) == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from harness.build.manifest import TAINT_LETTERS
 from harness.errors import UsageError
 from harness.verdict.taint import TAINT_FLAGS, taint_bits, taint_letters, taint_meaning
 
@@ -16,6 +17,7 @@ def test_table_is_complete() -> None:
 
 
 def test_letters_and_bits() -> None:
+    assert {flag.letter for flag in TAINT_FLAGS} == TAINT_LETTERS
     assert taint_letters(0) == ()
     assert taint_letters(4096 + 8192 + 128) == ("D", "O", "E")
     assert taint_letters(1 << 30) == ("bit 30",)
