@@ -47,23 +47,38 @@ static bool fr_async_resolve(void)
 	return fr_async_pending && fr_async_lock && fr_async_count && fr_async_done;
 }
 
-static bool fr_async_is_run(const struct compat_async_entry *entry)
+static bool fr_async_is_worker(const struct compat_worker *worker, const struct task_struct *task)
+{
+	const void *const *words = (const void *const *)worker;
+	size_t i;
+
+	for (i = 0; i < COMPAT_WORKER_WORDS; i++)
+		if (fr_layout_is_word(words + i, task))
+			return true;
+
+	return false;
+}
+
+/* What every worker is at, entry's work or nothing; -EOPNOTSUPP if none is a worker. */
+static int fr_async_is_run(const struct compat_async_entry *entry)
 {
 	struct task_struct *process, *task;
-	struct compat_worker worker;
-	bool found = false;
+	struct compat_worker *worker;
+	bool known = false, found = false;
 
 	rcu_read_lock();
 	for_each_process_thread(process, task) {
 		if (!(task->flags & PF_WQ_WORKER) || READ_ONCE(task->exit_state))
 			continue;
-		if (copy_from_kernel_nofault(&worker, kthread_data(task), sizeof(worker)))
+		worker = kthread_data(task);
+		if (!fr_async_is_worker(worker, task))
 			continue;
-		found |= worker.current_work == &entry->work;
+		known = true;
+		found |= fr_layout_is_word(&worker->current_work, &entry->work);
 	}
 	rcu_read_unlock();
 
-	return found;
+	return known ? found : -EOPNOTSUPP;
 }
 
 /* What the driver core calls asynchronously it calls with a device. */
@@ -77,10 +92,18 @@ static bool fr_async_is_of(const struct compat_async_entry *entry, struct module
 	return dev.kobj.kset == platform_bus.kobj.kset && fr_victim_has(victim, dev.driver);
 }
 
-static bool fr_async_is_dead(const struct compat_async_entry *entry, struct module *victim)
+/* 1 if it is, 0 if not, an errno if that cannot be told. */
+static int fr_async_is_dead(const struct compat_async_entry *entry, struct module *victim)
 {
-	return !work_pending(&entry->work) && fr_async_is_of(entry, victim) &&
-	       !fr_async_is_run(entry);
+	int run;
+
+	if (!fr_layout_is_listed(&entry->domain_list))
+		return fr_layout_unknown("async_entry");
+	if (work_pending(&entry->work) || !fr_async_is_of(entry, victim))
+		return 0;
+
+	run = fr_async_is_run(entry);
+	return run < 0 ? fr_layout_unknown("worker") : !run;
 }
 
 /* The memory of the entry is given back too; nobody else knows it any more. */
@@ -98,14 +121,15 @@ static int fr_async_walk(struct module *victim, bool apply)
 {
 	struct compat_async_entry *entry, *next;
 	unsigned long flags;
-	int count = 0;
+	int count = 0, dead = 0;
 
 	spin_lock_irqsave(fr_async_lock, flags);
 	list_for_each_entry_safe(entry, next, fr_async_pending, global_list) {
-		if (!fr_async_is_dead(entry, victim))
-			continue;
-		count++;
-		if (apply)
+		dead = fr_async_is_dead(entry, victim);
+		if (dead < 0)
+			break;
+		count += dead;
+		if (apply && dead)
 			fr_async_unlink(entry);
 	}
 	spin_unlock_irqrestore(fr_async_lock, flags);
@@ -113,7 +137,7 @@ static int fr_async_walk(struct module *victim, bool apply)
 	if (apply && count)
 		wake_up_all(fr_async_done);
 
-	return count;
+	return dead < 0 ? dead : count;
 }
 
 bool fr_async_awaits(const struct task_struct *task)

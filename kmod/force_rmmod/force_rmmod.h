@@ -32,6 +32,19 @@ extern bool fr_explain;
 void *fr_lookup_name(const char *symbol, size_t size);
 
 /*
+ * layout.c: 0, or -EOPNOTSUPP for a kernel whose private structures nobody has
+ * compared with compat.h, or, told by who finds out, one that is another.
+ */
+int fr_layout_check(void);
+int fr_layout_unknown(const char *structure);
+
+/* What must be so of what may be something else: any address can be asked. */
+bool fr_layout_is_word(const void *address, const void *value);
+bool fr_layout_is_listed(const struct list_head *node);
+bool fr_layout_is_string(const char *address, const char *expected);
+bool fr_layout_is_named(const char *const *pointer, const char *expected);
+
+/*
  * victim.c: the module. Found by name, with a reference that keeps it from
  * being freed until fr_victim_put(), if it has got as far as to have one;
  * fr_victim_find() returns an ERR_PTR.
@@ -111,6 +124,9 @@ enum fr_lock {
 	FR_LOCK_DEAD,	/* its owner died with it */
 };
 
+/* Whether the owner of a lock can be told at all. */
+bool fr_tasks_knows_locks(void);
+
 /* Judged by the owner and by who has an address of the object on the stack. */
 enum fr_lock fr_tasks_lock(const struct mutex *lock, const void *object, size_t size);
 
@@ -141,7 +157,7 @@ int fr_references_check(const struct module *victim, bool but_waiters);
 /* holders.c: 0, or -EBUSY if files, mappings, sockets or mounts lead into it. */
 int fr_holders_check(struct module *victim);
 
-/* devices.c: all registered devices and drivers, under a spinlock. */
+/* devices.c: all registered devices, under a spinlock. */
 int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data);
 u64 fr_devices_order(const struct kobject *kobj);
 

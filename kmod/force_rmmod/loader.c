@@ -40,15 +40,9 @@
 static struct hlist_head *fr_idem_hash;
 static spinlock_t *fr_idem_lock;
 
-int fr_loader_resolve(void)
+static struct compat_idempotent *fr_loader_entry(struct hlist_node *node)
 {
-	if (!COMPAT_HAVE_IDEMPOTENT)
-		return 0;
-
-	fr_idem_hash = fr_lookup("idem_hash", FR_IDEM_BUCKETS * sizeof(*fr_idem_hash));
-	fr_idem_lock = fr_lookup("idem_lock", sizeof(*fr_idem_lock));
-
-	return fr_idem_hash && fr_idem_lock ? 0 : -EOPNOTSUPP;
+	return hlist_entry(node, struct compat_idempotent, entry);
 }
 
 static bool fr_loader_on_stack(const struct compat_idempotent *entry)
@@ -93,7 +87,7 @@ static bool fr_loader_cut_bucket(unsigned int bucket)
 	struct compat_idempotent *entry;
 
 	while (*link) {
-		entry = hlist_entry(*link, struct compat_idempotent, entry);
+		entry = fr_loader_entry(*link);
 		if (!fr_loader_valid(entry, link, bucket)) {
 			WRITE_ONCE(*link, NULL);
 			return true;
@@ -110,7 +104,7 @@ static bool fr_loader_has_elder(const struct compat_idempotent *entry)
 	struct hlist_node *node;
 
 	for (node = entry->entry.next; node; node = node->next)
-		if (hlist_entry(node, struct compat_idempotent, entry)->cookie == entry->cookie)
+		if (fr_loader_entry(node)->cookie == entry->cookie)
 			return true;
 
 	return false;
@@ -129,7 +123,7 @@ static unsigned int fr_loader_wake_orphans(unsigned int bucket)
 	do {
 		orphan = NULL;
 		hlist_for_each(node, &fr_idem_hash[bucket]) {
-			entry = hlist_entry(node, struct compat_idempotent, entry);
+			entry = fr_loader_entry(node);
 			if (swait_active(&entry->complete.wait) && !fr_loader_has_elder(entry))
 				orphan = entry;
 		}
@@ -163,23 +157,74 @@ static void fr_loader_repair_locked(void)
 		pr_info("loader: loads woken that waited for a dead one: %u\n", woken);
 }
 
-int fr_loader_repair(void)
+/* Not spin_lock(): a task that died in the table has left it locked. */
+static bool fr_loader_lock(void)
 {
 	int tries;
 
-	if (!COMPAT_HAVE_IDEMPOTENT)
-		return 0;
-
-	/* Not spin_lock(): a task that died in the table has left it locked. */
 	for (tries = 0; tries < FR_IDEM_TRIES; tries++) {
-		if (spin_trylock(fr_idem_lock)) {
-			fr_loader_repair_locked();
-			spin_unlock(fr_idem_lock);
-			return 0;
-		}
+		if (spin_trylock(fr_idem_lock))
+			return true;
 		usleep_range(500, 1000);
 	}
 
 	pr_err("refused: the loader's table stays locked, as a task died in it: reboot\n");
-	return -EBUSY;
+	return false;
+}
+
+/*
+ * A load that is under way just now is our own, if this module comes in by
+ * finit_module(): if that is not found, the table is not what we think.
+ */
+static bool fr_loader_is_known(void)
+{
+	unsigned long stack = (unsigned long)current->stack;
+	struct hlist_node **link;
+	unsigned int bucket;
+
+	if (!compat_is_finit_module(syscall_get_nr(current, task_pt_regs(current))))
+		return true;
+
+	for (bucket = 0; bucket < FR_IDEM_BUCKETS; bucket++) {
+		link = &fr_idem_hash[bucket].first;
+		while (*link && fr_loader_valid(fr_loader_entry(*link), link, bucket)) {
+			if ((unsigned long)*link - stack < THREAD_SIZE)
+				return true;
+			link = &(*link)->next;
+		}
+	}
+
+	return false;
+}
+
+int fr_loader_resolve(void)
+{
+	bool known;
+
+	if (!COMPAT_HAVE_IDEMPOTENT)
+		return 0;
+
+	fr_idem_hash = fr_lookup("idem_hash", FR_IDEM_BUCKETS * sizeof(*fr_idem_hash));
+	fr_idem_lock = fr_lookup("idem_lock", sizeof(*fr_idem_lock));
+	if (!fr_idem_hash || !fr_idem_lock)
+		return -EOPNOTSUPP;
+	if (!fr_loader_lock())
+		return -EBUSY;
+
+	known = fr_loader_is_known();
+	spin_unlock(fr_idem_lock);
+
+	return known ? 0 : fr_layout_unknown("idempotent");
+}
+
+int fr_loader_repair(void)
+{
+	if (!COMPAT_HAVE_IDEMPOTENT)
+		return 0;
+	if (!fr_loader_lock())
+		return -EBUSY;
+
+	fr_loader_repair_locked();
+	spin_unlock(fr_idem_lock);
+	return 0;
 }

@@ -43,8 +43,9 @@
  * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
  * from the target into this module remains.
  *
- * With force=1 a driver of another bus than platform is unregistered even if a
- * device is bound to it, whose remove is called then.
+ * With force=1 a kernel newer than 7.3 is taken for one that is known, and a driver
+ * of another bus than platform is unregistered even if a device is bound to it,
+ * whose remove is called then.
  *
  * errno of insmod: EINVAL no target, a name too long, or this module; ENOENT no
  * such module; EBUSY alive and in use, a living task runs in it, or a lock is
@@ -295,7 +296,9 @@ static int fr_start(void)
 		return -EINVAL;
 	}
 
-	ret = *fr_target ? fr_attend() : 0;
+	ret = fr_layout_check();
+	if (!ret && *fr_target)
+		ret = fr_attend();
 	if (!ret && fr_guard_wanted())
 		ret = fr_guard_init();
 

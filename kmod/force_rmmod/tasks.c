@@ -169,6 +169,19 @@ static bool fr_tasks_is_holder(unsigned long owner, const struct fr_stack_query 
 	return found;
 }
 
+/* Whether a lock that we hold is ours. */
+bool fr_tasks_knows_locks(void)
+{
+	static DEFINE_MUTEX(own);
+	bool known;
+
+	mutex_lock(&own);
+	known = compat_mutex_owner(&own) == (unsigned long)current;
+	mutex_unlock(&own);
+
+	return known;
+}
+
 enum fr_lock fr_tasks_lock(const struct mutex *lock, const void *object, size_t size)
 {
 	const struct fr_range range = { (unsigned long)object, size };

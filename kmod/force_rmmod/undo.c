@@ -103,7 +103,7 @@ static void fr_undo_forget(struct fr_finds *finds)
 static int fr_undo_find(struct module *victim, enum fr_stage stage, struct fr_finds *finds)
 {
 	size_t i;
-	int ret;
+	int ret, refused = 0;
 
 	for (i = 0; i < ARRAY_SIZE(fr_kinds); i++) {
 		if (fr_kinds[i]->stage != stage)
@@ -113,11 +113,14 @@ static int fr_undo_find(struct module *victim, enum fr_stage stage, struct fr_fi
 		if (ret < 0) {
 			pr_err("refused: cannot undo every %s of %s\n", fr_kinds[i]->name,
 			       victim->name);
-			return ret;
+			/* One reason is enough, unless all are to be told. */
+			if (!fr_explain)
+				return ret;
+			refused = ret;
 		}
 	}
 
-	return 0;
+	return refused;
 }
 
 static struct fr_find *fr_undo_youngest(struct fr_finds *finds)
@@ -228,14 +231,17 @@ static int fr_undo_look(struct module *victim, enum fr_stage stage)
 
 int fr_undo(struct module *victim, bool apply, bool repairs_only)
 {
-	int stage, ret, count = 0;
+	int stage, ret, refused = 0, count = 0;
 
 	for (stage = 0; stage < (repairs_only ? FR_REPAIR + 1 : FR_STAGES); stage++) {
 		ret = apply ? fr_undo_stage(victim, stage) : fr_undo_look(victim, stage);
-		if (ret < 0)
+		if (ret < 0 && !fr_explain)
 			return ret;
-		count += ret;
+		if (ret < 0)
+			refused = ret;
+		else
+			count += ret;
 	}
 
-	return count;
+	return refused ? refused : count;
 }

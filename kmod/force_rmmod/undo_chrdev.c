@@ -29,6 +29,9 @@ static int fr_chrdev_resolve(void)
 		return -EOPNOTSUPP;
 
 	fr_cdev_map = *map;
+	if (!fr_layout_is_word(&fr_cdev_map->lock, fr_chrdevs_lock))
+		return fr_layout_unknown("kobj_map");
+
 	return fr_tasks_can_lock(fr_chrdevs_lock, "chrdevs_lock") ? 0 : -EBUSY;
 }
 
@@ -164,7 +167,9 @@ static int fr_chrdev_find(struct module *victim, struct fr_finds *finds)
 	mutex_lock(fr_chrdevs_lock);
 	for (i = 0; !ret && i < COMPAT_CHRDEV_BUCKETS; i++)
 		for (region = fr_chrdevs[i]; !ret && region; region = region->next)
-			ret = fr_chrdev_collect(victim, finds, region);
+			ret = region->major % COMPAT_CHRDEV_BUCKETS == i ?
+				fr_chrdev_collect(victim, finds, region) :
+				fr_layout_unknown("char_device_struct");
 	mutex_unlock(fr_chrdevs_lock);
 
 	return ret;

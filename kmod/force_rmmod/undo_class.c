@@ -28,6 +28,7 @@ static int fr_class_find(struct module *victim, struct fr_finds *finds)
 	struct kset **classes = fr_lookup("class_kset", sizeof(*classes));
 	struct compat_subsys_private *priv;
 	struct kobject *kobj;
+	bool known = false;
 	int ret = 0;
 
 	if (!classes)
@@ -36,6 +37,9 @@ static int fr_class_find(struct module *victim, struct fr_finds *finds)
 	spin_lock(&(*classes)->list_lock);
 	list_for_each_entry(kobj, &(*classes)->list, entry) {
 		priv = container_of(kobj, struct compat_subsys_private, subsys.kobj);
+		if (!fr_layout_is_named(&priv->class->name, kobject_name(kobj)))
+			continue;
+		known = true;
 		if (!fr_class_is_of(priv->class, victim))
 			continue;
 		ret = fr_found(finds, (void *)priv->class, fr_devices_order(kobj), "%s",
@@ -45,7 +49,7 @@ static int fr_class_find(struct module *victim, struct fr_finds *finds)
 	}
 	spin_unlock(&(*classes)->list_lock);
 
-	return ret;
+	return ret || known ? ret : fr_layout_unknown("subsys_private");
 }
 
 static int fr_class_undo(struct module *victim, void *object)

@@ -32,7 +32,9 @@ static int fr_driver_check(struct device_driver *drv, struct compat_driver_priva
 	return 0;
 }
 
-static int fr_driver_collect(struct module *victim, struct fr_finds *finds, struct kset *drivers)
+/* known: how many are what they should be, if not all; some may be on their way out. */
+static int fr_driver_collect(struct module *victim, struct fr_finds *finds, struct kset *drivers,
+			     int *known)
 {
 	struct compat_driver_private *priv;
 	struct device_driver *drv;
@@ -43,8 +45,9 @@ static int fr_driver_collect(struct module *victim, struct fr_finds *finds, stru
 	list_for_each_entry(kobj, &drivers->list, entry) {
 		priv = container_of(kobj, struct compat_driver_private, kobj);
 		drv = priv->driver;
-		if (!drv || (void *)drv->p != priv)
+		if (!fr_layout_is_word(&drv->p, priv))
 			continue;
+		++*known;
 		if (drv->owner != victim && !fr_victim_has(victim, drv))
 			continue;
 		ret = fr_driver_check(drv, priv);
@@ -65,7 +68,7 @@ static int fr_driver_find(struct module *victim, struct fr_finds *finds)
 	struct compat_subsys_private *bus;
 	struct kset *next = NULL;
 	struct kobject *kobj;
-	int ret = 0;
+	int known = 0, ret = 0;
 
 	if (!buses)
 		return -EOPNOTSUPP;
@@ -77,13 +80,15 @@ static int fr_driver_find(struct module *victim, struct fr_finds *finds)
 		next = bus->drivers_kset;
 		if (!next)
 			continue;
-		ret = fr_driver_collect(victim, finds, next);
+		ret = fr_layout_is_word(&next->kobj.parent, kobj) ?
+			fr_driver_collect(victim, finds, next, &known) :
+			fr_layout_unknown("subsys_private");
 		if (ret)
 			break;
 	}
 	spin_unlock(&(*buses)->list_lock);
 
-	return ret;
+	return ret || known ? ret : fr_layout_unknown("driver_private");
 }
 
 static int fr_driver_undo(struct module *victim, void *object)

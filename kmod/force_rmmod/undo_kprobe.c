@@ -5,6 +5,7 @@
  * All kprobes stand in kprobe_table; several on one address hang below one that
  * the kernel made.
  */
+#include <linux/hash.h>
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
 #include <linux/list.h>
@@ -58,7 +59,9 @@ static int fr_kprobe_find(struct module *victim, struct fr_finds *finds)
 	mutex_lock(lock);
 	for (i = 0; i < COMPAT_KPROBE_BUCKETS && !ret; i++) {
 		hlist_for_each_entry(head, &table[i], hlist) {
-			ret = fr_kprobe_collect(victim, finds, head);
+			ret = hash_ptr(head->addr, COMPAT_KPROBE_HASH_BITS) == i ?
+				fr_kprobe_collect(victim, finds, head) :
+				fr_layout_unknown("hlist_head kprobe_table[]");
 			if (ret)
 				break;
 		}

@@ -26,6 +26,24 @@ struct fr_cache_walk {
 	struct list_head *list;
 };
 
+/* Where the name of a cache stands, given its node in the list. */
+static const char **fr_cache_name(struct list_head *node)
+{
+	return (const char **)node - 1;
+}
+
+/* The first of all caches, at the end of the list, is that of caches. */
+static bool fr_cache_is_known(const struct list_head *list)
+{
+	struct list_head *node;
+
+	list_for_each(node, list)
+		if (fr_layout_is_named(fr_cache_name(node), "kmem_cache"))
+			return true;
+
+	return false;
+}
+
 static int fr_cache_word(struct module *victim, unsigned long *word, void *data)
 {
 	struct fr_cache_walk *walk = data;
@@ -38,7 +56,7 @@ static int fr_cache_word(struct module *victim, unsigned long *word, void *data)
 	list_for_each(node, walk->list) {
 		if ((unsigned long)node - *word >= FR_CACHE_NODE_AT)
 			continue;
-		name = *((const char **)node - 1);
+		name = *fr_cache_name(node);
 		if (!fr_victim_has_string(victim, name))
 			return 0;
 		return fr_found(walk->finds, (void *)*word, 0, "%s, held by %ps", name, word);
@@ -59,7 +77,9 @@ static int fr_cache_find(struct module *victim, struct fr_finds *finds)
 		return -EBUSY;
 
 	mutex_lock(lock);
-	ret = fr_victim_each_word(victim, fr_cache_word, &walk);
+	ret = fr_cache_is_known(walk.list) ?
+		fr_victim_each_word(victim, fr_cache_word, &walk) :
+		fr_layout_unknown("kmem_cache");
 	mutex_unlock(lock);
 
 	return ret;

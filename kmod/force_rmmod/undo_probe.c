@@ -34,7 +34,7 @@ static struct compat_device_private *fr_probe_private(const struct device *dev)
 {
 	struct compat_device_private *priv = (struct compat_device_private *)dev->p;
 
-	return priv && priv->device == dev ? priv : NULL;
+	return fr_layout_is_word(&priv->device, dev) ? priv : NULL;
 }
 
 bool fr_probe_is_half(const struct device *dev, const struct module *victim)
@@ -55,6 +55,8 @@ static int fr_probe_collect(struct device *dev, void *data)
 	struct fr_probe_walk *walk = data;
 	int ret;
 
+	if (dev->p && !fr_probe_private(dev))
+		return fr_layout_unknown("device_private");
 	if (!fr_probe_is_half(dev, walk->victim))
 		return 0;
 
@@ -166,6 +168,8 @@ static int fr_probe_check(struct module *victim, void *object)
 	struct device *dev = object;
 	enum fr_lock lock;
 
+	if (!fr_tasks_knows_locks())
+		return fr_layout_unknown("mutex");
 	if (!fr_lookup("probe_count", sizeof(atomic_t)) ||
 	    !fr_lookup("probe_waitqueue", sizeof(wait_queue_head_t)))
 		return -EOPNOTSUPP;

@@ -66,6 +66,16 @@ static int fr_proc_walk(struct module *victim, struct fr_finds *finds,
 	return ret;
 }
 
+/* The root is its own parent. */
+static bool fr_proc_is_known(const struct compat_proc_dir_entry *root)
+{
+	struct compat_proc_dir_entry *first = fr_proc_entry(rb_first(&root->subdir));
+
+	return root->parent == root && S_ISDIR(root->mode) &&
+	       fr_layout_is_string(root->name, "/proc") &&
+	       fr_layout_is_word(&first->parent, root);
+}
+
 static int fr_proc_find(struct module *victim, struct fr_finds *finds)
 {
 	struct compat_proc_dir_entry *root = fr_lookup("proc_root", sizeof(*root));
@@ -75,6 +85,8 @@ static int fr_proc_find(struct module *victim, struct fr_finds *finds)
 
 	if (!root || !lock)
 		return -EOPNOTSUPP;
+	if (!fr_proc_is_known(root))
+		return fr_layout_unknown("proc_dir_entry");
 
 	read_lock(lock);
 	ret = fr_proc_walk(victim, finds, root, FR_PROC_DEPTH);

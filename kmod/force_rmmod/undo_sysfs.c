@@ -46,6 +46,18 @@ static int fr_sysfs_walk_folder(struct fr_sysfs_walk *walk, struct kernfs_node *
 	return 0;
 }
 
+static bool fr_sysfs_is_known(struct kernfs_node *root)
+{
+	const struct list_head *lists[] = COMPAT_KERNFS_LISTS(root);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lists); i++)
+		if (!fr_layout_is_listed(lists[i]))
+			return false;
+
+	return true;
+}
+
 static int fr_sysfs_walk_all(struct fr_sysfs_walk *walk)
 {
 	struct kernfs_node *root = compat_kernfs_parent(kernel_kobj->sd);
@@ -56,6 +68,8 @@ static int fr_sysfs_walk_all(struct fr_sysfs_walk *walk)
 		lock = fr_lookup("kernfs_mutex", sizeof(*lock));
 	if (!root || compat_kernfs_parent(root) || (COMPAT_HAVE_KERNFS_MUTEX && !lock))
 		return -EOPNOTSUPP;
+	if (!fr_sysfs_is_known(root))
+		return fr_layout_unknown("kernfs_root");
 	if (!fr_try(compat_kernfs_trylock(root, lock))) {
 		pr_err("the lock of sysfs is taken\n");
 		return -EBUSY;

@@ -183,6 +183,15 @@ const struct fr_kind fr_kind_work = {
 
 /* ---- workqueues ---- */
 
+/* One of the kernel's own workqueues has a name that is known. */
+static bool fr_workqueue_is_known(void)
+{
+	const struct compat_workqueue *queue = (void *)system_highpri_wq;
+
+	return fr_layout_is_string(queue->name, "events_highpri") &&
+	       fr_layout_is_listed(&queue->list);
+}
+
 /* Names are copied, so a string of the victim in one tells whose it is. */
 static int fr_workqueue_find(struct module *victim, struct fr_finds *finds)
 {
@@ -195,6 +204,8 @@ static int fr_workqueue_find(struct module *victim, struct fr_finds *finds)
 
 	if (!list || !lock)
 		return -EOPNOTSUPP;
+	if (!fr_workqueue_is_known())
+		return fr_layout_unknown("workqueue_struct");
 	if (!fr_tasks_can_lock(lock, "wq_pool_mutex"))
 		return -EBUSY;
 

@@ -128,6 +128,7 @@ static const char *fr_victim_state(enum module_state state)
 int fr_victim_describe(struct module *victim)
 {
 	struct compat_module_use *use;
+	int ret = 0;
 
 	if (mutex_lock_killable(fr_module_mutex))
 		return -EINTR;
@@ -137,11 +138,16 @@ int fr_victim_describe(struct module *victim)
 	pr_info("reference count: %d\n", module_refcount(victim));
 	if (list_empty(&victim->source_list))
 		pr_info("used by: no module\n");
-	list_for_each_entry(use, &victim->source_list, source_list)
+	list_for_each_entry(use, &victim->source_list, source_list) {
+		if (!fr_layout_is_word(&use->target, victim)) {
+			ret = fr_layout_unknown("module_use");
+			break;
+		}
 		pr_info("used by: %s\n", use->source->name);
+	}
 
 	mutex_unlock(fr_module_mutex);
-	return 0;
+	return ret;
 }
 
 static int fr_victim_judge_live(const struct module *victim, int refs)

@@ -44,6 +44,16 @@
 #include <linux/workqueue.h>
 
 /*
+ * The newest kernel whose private structures were compared with those here, and
+ * which those are.
+ */
+#define COMPAT_NEWEST KERNEL_VERSION(7, 3, 255)
+#define COMPAT_PRIVATE \
+	"module_use, idempotent, async_entry, worker, device_private, driver_private, " \
+	"subsys_private, kobj_map, char_device_struct, workqueue_struct, kmem_cache, " \
+	"proc_dir_entry, debugfs_inode_info, kernfs_root, mutex, hrtimer_clock_base"
+
+/*
  * f39650de687e ("kernel.h: split out panic and oops helpers") (in v5.14).
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
@@ -225,7 +235,12 @@ struct compat_async_entry {
 	struct async_domain *domain;
 };
 
-/* The beginning of struct worker, kernel/workqueue_internal.h; v5.10 to v7.3. */
+/*
+ * The beginning of struct worker, kernel/workqueue_internal.h; v5.10 to v7.3.
+ * Behind it, before the last of so many words, stands the worker's task.
+ */
+#define COMPAT_WORKER_WORDS 24
+
 struct compat_worker {
 	struct list_head entry;
 	struct work_struct *current_work;
@@ -357,8 +372,9 @@ static inline struct task_struct *compat_kthread_stopper(struct task_struct *thr
 #endif
 }
 
-/* kernel/kprobes.c: KPROBE_TABLE_SIZE, all versions up to v7.3. */
-#define COMPAT_KPROBE_BUCKETS 64
+/* kernel/kprobes.c: KPROBE_HASH_BITS, all versions up to v7.3. */
+#define COMPAT_KPROBE_HASH_BITS 6
+#define COMPAT_KPROBE_BUCKETS (1 << COMPAT_KPROBE_HASH_BITS)
 
 /*
  * fs/proc/internal.h. By v7.2 an entry had no dentry operations any more.
@@ -466,11 +482,17 @@ struct compat_kernfs_root {
 	struct rw_semaphore kernfs_rwsem;
 };
 
+/* Lists of it that must be whole, if it is what it should be. */
+#define COMPAT_KERNFS_LISTS(root) { \
+	&((struct compat_kernfs_root *)(root)->dir.root)->supers, \
+	&((struct compat_kernfs_root *)(root)->dir.root)->deactivate_waitq.head, \
+}
+
 static inline bool compat_kernfs_trylock(struct kernfs_node *root, struct mutex *lock)
 {
 	struct compat_kernfs_root *tree = (struct compat_kernfs_root *)root->dir.root;
 
-	return tree->kn == root && down_read_trylock(&tree->kernfs_rwsem);
+	return down_read_trylock(&tree->kernfs_rwsem);
 }
 
 static inline void compat_kernfs_unlock(struct kernfs_node *root, struct mutex *lock)
@@ -479,6 +501,7 @@ static inline void compat_kernfs_unlock(struct kernfs_node *root, struct mutex *
 }
 #elif LINUX_VERSION_CODE < KERNEL_VERSION(5, 15, 0)
 #define COMPAT_HAVE_KERNFS_MUTEX 1
+#define COMPAT_KERNFS_LISTS(root) { }
 
 static inline bool compat_kernfs_trylock(struct kernfs_node *root, struct mutex *lock)
 {

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.build.module import kernel_matches
 from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
 from harness.kernels.kernel import Kernel
 from harness.verdict.splats import find_splats
+from tests.vm.conftest import BuildChanged
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
@@ -375,6 +377,62 @@ def test_addresses_by_hand(guest: Guest, upload: Callable[[str], str]) -> None:
     # One that is there, but is not what has to be at the end of that name.
     assert guest.insmod(rescue, {"target": "faults", "symbols": f"class_kset:{kset}"}, call="init") == OK
     assert guest.rmmod("force_rmmod") == OK
+    assert guest.rmmod("faults") == OK
+    assert len(find_splats(guest.log())) == 1
+
+
+# A member more in a private structure: what a newer kernel may have.
+GROWN = (
+    ("struct idempotent", "struct compat_idempotent {\n\tconst void *cookie;\n"),
+    ("struct device_private", "struct list_head deferred_probe;\n"),
+    ("struct driver_private", "struct module_kobject *mkobj;\n"),
+    ("struct subsys_private", "struct kset glue_dirs;\n"),
+    ("struct char_device_struct", "struct compat_char_device_struct *next;\n"),
+    ("struct workqueue_struct", "struct compat_workqueue {\n"),
+    ("struct proc_dir_entry", "struct compat_proc_dir_entry {\n"),
+    ("struct kernfs_root", "struct compat_kernfs_root {\n\tstruct kernfs_node *kn;\n"),
+)
+
+
+def test_unknown_kernel(
+    guest: Guest, kernel: Kernel, upload: Callable[[str], str], build_changed: BuildChanged
+) -> None:
+    """A kernel newer than any known, whose private structures are others: refused, each by name."""
+    header = "../include/compat.h"
+    changes = [(header, text, f"{text}\tvoid *grown[2];\n") for _, text in GROWN]
+    changes += [(header, "COMPAT_NEWEST KERNEL_VERSION(7, 3, 255)", "COMPAT_NEWEST KERNEL_VERSION(4, 19, 0)")]
+    rescue = guest.upload(build_changed("force_rmmod", *changes))
+    faults = upload("faults")
+    assert guest.insmod(faults, {"scenario": "chrdev"}) == KILLED
+    target = {"target": "faults"}
+
+    assert guest.insmod(rescue, target, call="init") == "ENOTSUP"
+    (warning, refusal) = rescue_log(guest)
+    assert warning.startswith(
+        "this kernel is newer than 4.19, the newest known; nobody has looked at its struct "
+    )
+    assert all(name.removeprefix("struct ") in warning for name, _ in GROWN)
+    assert refusal == "refused: this kernel is too new"
+
+    grown = [
+        name for name, _ in GROWN if kernel_matches(">=6.5", kernel.release) or name != "struct idempotent"
+    ]
+    if kernel_matches("<5.16", kernel.release):
+        grown.remove("struct kernfs_root")
+    mark = len(rescue_log(guest))
+    if "struct idempotent" in grown:
+        assert guest.insmod(rescue, target | {"force": "1", "explain": "1"}, call="finit") == "ENOTSUP"
+    assert guest.insmod(rescue, target | {"force": "1", "explain": "1"}, call="init") == OK
+    log = rescue_log(guest)[mark:]
+    for name in grown:
+        assert f"refused: {name} is not laid out as this module knows it" in log, (name, log)
+    assert log[-1] == "outcome: would be refused"
+    assert guest.rmmod("force_rmmod") == OK
+
+    assert guest.insmod(rescue, target | {"force": "1"}, call="init") == "ENOTSUP"
+    assert not any(line.startswith("undo") for line in rescue_log(guest))
+    assert guest.initstate("faults") == "coming"
+    assert guest.insmod(upload("force_rmmod"), target, call="init") == OK
     assert guest.rmmod("faults") == OK
     assert len(find_splats(guest.log())) == 1
 
