@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parent.parent  # the checkout: kmod/ and vm/ 
 
 def _default_cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "kmod-harness").absolute()
+    return Path(os.environ.get(CACHE_VARIABLE) or Path(base) / "kmod-harness").resolve()
 
 
 @dataclass(frozen=True)

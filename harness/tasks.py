@@ -6,9 +6,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -46,7 +46,7 @@ def _reader_may_leave() -> Iterator[None]:
 
 
 def command(function: Callable[P, Exit]) -> Callable[P, None]:
-    """Make a command's exit code invoke's; a failure becomes its message, an interruption exit code 2."""
+    """Make a command's exit code invoke's; a failure becomes its message, all else that ends it exit code 2."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -59,6 +59,9 @@ def command(function: Callable[P, Exit]) -> Callable[P, None]:
             raise InvokeExit(f"error: {failure}", failure.exit_code) from failure
         except KeyboardInterrupt:
             raise InvokeExit("interrupted: no verdict", Exit.NO_VERDICT) from None
+        except Exception as error:  # Python would end with 1, which says that a check failed
+            traceback.print_exc()
+            raise InvokeExit("error: a defect of the harness: no verdict", Exit.NO_VERDICT) from error
         if code != Exit.OK:
             raise InvokeExit(code=code)
 
@@ -430,11 +433,14 @@ def doctor(_context: Context, install: bool = False) -> Exit:
 @command
 def clean(_context: Context, all: bool = False) -> Exit:
     """Remove what the harness has built; with --all everything it keeps."""
-    cache = Settings().cache
-    folders = [cache] if all else [cache / name for name in CACHED_RESULTS]
+    from harness import store
+
+    settings = Settings()
+    folders = [settings.cache] if all else [settings.cache / name for name in CACHED_RESULTS]
     for folder in folders:
         if folder.is_dir():
-            shutil.rmtree(folder)
+            with store.explained(settings):
+                store.remove(folder)
             print(f"removed {folder}")
     return Exit.OK
 

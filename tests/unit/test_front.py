@@ -124,6 +124,29 @@ def test_wrong_usage_as_a_program(front: Front) -> None:
     assert front.left_behind() == []
 
 
+@pytest.mark.usefixtures("signals")
+def test_a_defect_is_no_failed_check(
+    front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("harness.graphs.show", lambda *_: dict[str, str]()["no such key"])
+    monkeypatch.setattr("harness.places.LocalPlace.graph", lambda _: None)
+    monkeypatch.setenv(CACHE_VARIABLE, str(front.cache))
+    monkeypatch.setattr(sys, "argv", [str(PROGRAM), "graph", "--local"])
+    with pytest.raises(SystemExit) as ended:
+        tasks.main()
+    assert ended.value.code == Exit.NO_VERDICT
+    assert "KeyError: 'no such key'\nerror: a defect of the harness" in capsys.readouterr().err
+
+
+def test_cleaning_a_cache_that_is_a_link(front: Front, tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    (real / "kernels").mkdir(parents=True)
+    link.symlink_to(real)
+    done = front.run("clean", "--all", KMOD_HARNESS_CACHE=str(link))
+    assert (done.returncode, done.output) == (Exit.OK, f"removed {real}\n")
+    assert not real.exists()
+
+
 @pytest.mark.parametrize("factor", ["0", "fast"])
 def test_wrong_timeout_factor(front: Front, factor: str) -> None:
     done = front.run("vm-test", "--module", "plain", KMOD_HARNESS_TIMEOUT_FACTOR=factor)
