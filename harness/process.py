@@ -142,8 +142,9 @@ def start(
     pass_fds: Sequence[int] = (),
 ) -> Process:
     """Start a process that dies with the calling thread. The caller ends it with `end`."""
-    if shutil.which(argv[0]) is None:
-        raise MissingToolError(f"{argv[0]} is not installed", hint="invoke doctor")
+    for program in (DIE_WITH_PARENT[0], argv[0]):
+        if shutil.which(program) is None:
+            raise MissingToolError(f"{program} is not installed", hint="invoke doctor")
     log.debug("start: %s", shlex.join(argv))
     return subprocess.Popen(
         [*DIE_WITH_PARENT, *argv],
@@ -237,14 +238,18 @@ def run(
         returncode = process.wait()
     completed = Completed(tuple(argv), returncode, "".join(lines))
     if expired.is_set():
-        raise DeadlineError(
-            f"{deadline.what}: not done within {deadline.seconds:.0f} s ({shlex.join(argv)})",
-            evidence=completed.lines()[-EVIDENCE_LINES:],
-            log=log_to,
-        )
+        raise _too_late(completed, deadline, log_to)
     if check and returncode != 0:
         raise CommandError(completed, hint=hint, log=log_to)
     return completed
+
+
+def _too_late(completed: Completed, deadline: Deadline, log: Path | None = None) -> DeadlineError:
+    return DeadlineError(
+        f"{deadline.what}: not done within {deadline.seconds:.0f} s ({shlex.join(completed.argv)})",
+        evidence=completed.lines()[-EVIDENCE_LINES:],
+        log=log,
+    )
 
 
 def pipe(first: Sequence[str], second: Sequence[str], *, deadline: Deadline, hint: str | None = None) -> None:
@@ -252,17 +257,20 @@ def pipe(first: Sequence[str], second: Sequence[str], *, deadline: Deadline, hin
     source = start(first, stderr=subprocess.PIPE)
     assert source.stdout is not None
     assert source.stderr is not None
-    scope = _scope.get()
-    with source.stdout, source.stderr, scope.holding(source) if scope else contextlib.nullcontext():
-        try:
-            sink = run(second, deadline=deadline, stdin=source.stdout, check=False)
-            source.stdout.close()  # so that `first` ends when `second` ended early
-            complaint = source.stderr.read().decode(errors="replace")
-            returncode = source.wait()
-        finally:
-            end(source)
+    with source.stdout, source.stderr, contextlib.ExitStack() as stack:
+        stack.callback(end, source)
+        if (scope := _scope.get()) is not None:
+            stack.enter_context(scope.holding(source))
+        expired = stack.enter_context(_expiring(source, deadline))
+        sink = run(second, deadline=deadline, stdin=source.stdout, check=False)
+        source.stdout.close()  # so that `first` ends when `second` ended early
+        complaint = source.stderr.read().decode(errors="replace")
+        returncode = source.wait()
+    source_ended = Completed(tuple(first), returncode, complaint)
+    if expired.is_set():
+        raise _too_late(source_ended, deadline)
     # When `second` fails, `first` fails of a broken pipe: the second is the cause.
-    for completed in (sink, Completed(tuple(first), returncode, complaint)):
+    for completed in (sink, source_ended):
         if completed.returncode != 0:
             raise CommandError(completed, hint=hint)
 

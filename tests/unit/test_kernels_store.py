@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from harness import process, store
 from harness.deadline import Deadline
-from harness.errors import HarnessError
+from harness.errors import DeadlineError, HarnessError
 from harness.parallel import run_parallel
 from harness.process import Completed
 from harness.progress import Silent
@@ -115,6 +116,35 @@ def test_pipe_passes_bytes_on(tmp_path: Path) -> None:
 def test_pipe_fails_with_either_side(argv: tuple[tuple[str, ...], tuple[str, ...]]) -> None:
     with pytest.raises(process.CommandError, match="false"):
         process.pipe(*argv, deadline=Deadline(10, "pipe"))
+
+
+def test_pipe_has_a_deadline_for_both() -> None:
+    started = time.monotonic()
+    with pytest.raises(DeadlineError, match=r"pipe: not done .*sleep 20"):
+        process.pipe(("sh", "-c", "exec >&-; sleep 20"), ("cat",), deadline=Deadline(0.5, "pipe"))
+    assert time.monotonic() - started < 10
+
+
+def test_pipe_that_was_given_up_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[process.Process] = []
+    end = process.end
+
+    def see(one: process.Process) -> None:
+        end(one)
+        ended.append(one)
+
+    monkeypatch.setattr(process, "end", see)
+    with process.Scope() as scope, pytest.raises(process.CancelledError):
+        scope.close()
+        process.pipe(("sleep", "20"), ("cat",), deadline=Deadline(10, "pipe"))
+    assert [one.returncode for one in ended] == [-signal.SIGKILL]
+
+
+def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tool").touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(process.MissingToolError, match="setpriv is not installed"):
+        process.start(["tool"])
 
 
 @pytest.mark.parametrize(
