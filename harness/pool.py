@@ -46,23 +46,23 @@ class Pool(Generic[K, R]):
 
     def take(self, kind: K) -> tuple[R, ExitStack] | None:
         """A spare, and the stack that the taker closes; None when there is none."""
-        found = None
         with self._changed:
             self._expected[kind] = max(0, self._expected[kind] - 1)
-            for spare in list(self._ready):
-                if spare[0] == kind:
-                    self._ready.remove(spare)
-                    found = spare
-                    break
             self._start()
+        while (spare := self._next(kind)) is not None:
+            _, resource, stack = spare
+            if self._usable(resource):
+                return resource, stack
+            stack.close()
+        return None
+
+    def _next(self, kind: K) -> tuple[K, R, ExitStack] | None:
+        with self._changed:
+            spare = next((one for one in self._ready if one[0] == kind), None)
+            if spare is not None:
+                self._ready.remove(spare)
             self._changed.notify()
-        if found is None:
-            return None
-        _, resource, stack = found
-        if self._usable(resource):
-            return resource, stack
-        stack.close()
-        return self.take(kind)
+        return spare
 
     def close(self) -> None:
         """Give up what is being made, close what was not taken."""

@@ -72,11 +72,12 @@ def test_nothing_is_made_that_nobody_expects() -> None:
 def test_a_spare_that_died_is_not_given_out() -> None:
     maker = Maker()
     pool = Pool(maker.make, lambda name: name != "a0", 1)
-    pool.expect("a", 5)
+    pool.expect("a", 3)
     assert pool.take("a") is None
-    wait_until(lambda: maker.made == ["a0"])
+    wait_until(lambda: pool._ready)
     assert pool.take("a") is None
     assert maker.closed == ["a0"]
+    wait_until(lambda: maker.made == ["a0", "a1"])  # one more is expected
     pool.close()
 
 
