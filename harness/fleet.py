@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from harness import process
+from harness import process, store
 from harness.build.program import build_program
 from harness.build.toolchain import resolve_toolchain
 from harness.deadline import Deadline
@@ -50,6 +51,7 @@ CONNECT_SECONDS = 20.0
 KVM_BOOT_SECONDS = 10.0  # a guest that KVM really runs is ready in under one
 LOG_FOLDERS_KEPT = 20
 PROGRAMS = ("init", "agent", "kmodctl")
+MEMINFO = Path("/proc/meminfo")
 MACHINE_MEMORY = 512  # MiB that a machine may take on this host, QEMU and page cache included
 CRASHED = "DWLBM"  # taint flags of a kernel that no further test should meet
 
@@ -67,8 +69,13 @@ def parse_isolation(text: str) -> Isolation:
 
 def default_jobs() -> int:
     """How many machines at a time: one for each core, as far as memory goes."""
-    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(cores(), pages // (MACHINE_MEMORY << 20)))
+    return max(1, min(cores(), _available_memory() // MACHINE_MEMORY))
+
+
+def _available_memory() -> int:
+    """MiB that programs can have: what is free, and what the page cache gives back (proc(5), MemAvailable)."""
+    match = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
+    return int(match[1]) >> 10 if match else 0
 
 
 def default_spares() -> int:
@@ -106,7 +113,8 @@ class Fleet:
         self._numbers = itertools.count(1)
         self._kept: set[Path] = set()
         for old in sorted(self._logs.parent.glob("*"))[:-LOG_FOLDERS_KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
+            if not Path("/proc", old.name.rpartition("-")[2]).exists():  # else that run is still writing
+                shutil.rmtree(old, ignore_errors=True)
 
     def close(self) -> None:
         """End the machines that are still there."""
@@ -133,6 +141,8 @@ class Fleet:
                 yield pair
             return
         key = (kernel, group if self.options.isolation == "module" else "", threading.get_ident())
+        if key in self._shared and not _alive(self._shared[key][0]):
+            self._drop(key)
         if key not in self._shared:
             stack = ExitStack()
             self._shared[key] = (stack.enter_context(self._own(kernel, label)), stack)
@@ -180,7 +190,7 @@ class Fleet:
 
     def accelerator(self) -> Accelerator:
         """KVM or emulation: decided once, said once."""
-        with self._lock:
+        with self._lock, store.explained(self._settings):
             if self._accelerator is None:
                 self._accelerator = accelerators.choose(self.options.accelerator, self._settings.cache)
                 self._progress.note(f"accelerator {self._accelerator.name}: {self._accelerator.reason}")
@@ -219,15 +229,16 @@ class Fleet:
     @contextlib.contextmanager
     def _start(self, kernel: Kernel) -> Iterator[Pair]:
         """Clone a machine, or boot one where cloning does not work; connect to it."""
-        recipe = self._recipe(kernel)
-        folder = self._unused(kernel.spec)
-        folder.mkdir(parents=True)
         with ExitStack() as stack:
-            machine = self._clone(kernel, recipe, folder, stack)
-            if machine is None:
-                seconds = KVM_BOOT_SECONDS if recipe.accelerator == "kvm" else BOOT_SECONDS
-                cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds)
-                machine = stack.enter_context(cold)
+            with store.explained(self._settings):
+                recipe = self._recipe(kernel)
+                folder = self._unused(kernel.spec)
+                folder.mkdir(parents=True)
+                machine = self._clone(kernel, recipe, folder, stack)
+                if machine is None:
+                    seconds = KVM_BOOT_SECONDS if recipe.accelerator == "kvm" else BOOT_SECONDS
+                    cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds)
+                    machine = stack.enter_context(cold)
             yield machine, Guest(OwnRunner(stack.enter_context(connect_to(machine)), machine.agent))
 
     def _clone(self, kernel: Kernel, recipe: Recipe, folder: Path, stack: ExitStack) -> Machine | None:
