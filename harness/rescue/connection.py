@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.pkey import UnknownKeyType
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError, UsageError
+from harness.errors import GuestFailure, HarnessError, UsageError
 from harness.guest.ssh import SshRunner, Unwatched
 from harness.rescue.address import Address
 from harness.rescue.known_hosts import (
@@ -59,7 +59,10 @@ def default_identities(folder: Path) -> Iterator[paramiko.PKey]:
 def connect_board(
     address: Address, *, identity: Path | None, known_hosts: Path | None, deadline: Deadline
 ) -> Iterator[SshRunner]:
-    """Connect to a board. UsageError, HostKeyError, AuthenticationError, HarnessError when that fails."""
+    """Connect to a board. UsageError, HostKeyError, AuthenticationError, HarnessError when that fails.
+
+    What is lost later ends in HarnessError too: a test machine's end is a result, a silent board tells nothing.
+    """
     known = read_known_hosts(known_hosts)
     keys = [load_identity(identity)] if identity else None
     with contextlib.ExitStack() as stack:
@@ -69,10 +72,13 @@ def connect_board(
             file = known_hosts or Path(DEFAULT_FILES[0]).expanduser()
             check_host_key(known, address, remote.get_name(), remote.asbytes(), file)
             _authenticate(transport, address, keys, deadline)
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:  # the last: of odd names
             reason = str(error) or type(error).__name__
             raise HarnessError(f"no SSH connection to {address}: {reason}") from error
-        yield SshRunner(transport, Unwatched())
+        try:
+            yield SshRunner(transport, Unwatched())
+        except GuestFailure as failure:
+            raise HarnessError(failure.message, evidence=failure.evidence, hint=failure.hint) from failure
 
 
 def _open(

@@ -15,7 +15,7 @@ from harness.errors import HarnessError, UsageError
 from harness.kernels.arch import ARCHES, host_arch
 from harness.kernels.kernel import Kernel
 from harness.kernels.trees import find_compiler, find_release
-from harness.rescue.board import Board, Facts
+from harness.rescue.board import Board, Facts, checked
 from harness.settings import PROJECT
 from harness.workbench import Workbench, resolve_module
 
@@ -72,10 +72,10 @@ def pack_sources(module: Module) -> bytes:
 def build_on_board(board: Board) -> str:
     """Build module and program on the board, with its own headers; returns the program's path there."""
     archive = board.put("sources.tar", pack_sources(rescue_module()))
-    board.check(board.run("tar", "-xf", archive, "-C", board.folder))
+    checked(board.run("tar", "-xf", archive, "-C", board.folder))
     # Where there is no static C library, the board's own will do: the program is for this board alone.
     script = 'make -C "$1" force-rmmod || make -C "$1" force-rmmod CLI_LDFLAGS='
-    board.check(board.run("sh", "-c", script, "sh", board.folder, seconds=BUILD_SECONDS))
+    checked(board.run("sh", "-c", script, "sh", board.folder, seconds=BUILD_SECONDS))
     return f"{board.folder}/{PROGRAM}"
 
 
@@ -100,12 +100,10 @@ def headers_kernel(tree: Path) -> Kernel:
 
 
 def choose_kernel(facts: Facts, spec: str, tree: str, workbench: Workbench) -> Kernel:
-    """The kernel to build for: what the user names, else the one of Debian's that the board runs.
+    """The kernel to build for: what the user names (not both), else the one of Debian's that the board runs.
 
     UsageError when that is for another architecture, or when there is none.
     """
-    if spec and tree:
-        raise UsageError("--kernel and --kdir: want one of them")
     if not (spec or tree):
         return _debian_kernel(facts, workbench)
     kernel = headers_kernel(Path(tree)) if tree else workbench.kernel(spec)

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from harness.deadline import Deadline
-from harness.errors import Exit, GuestFailure, HarnessError
+from harness.errors import Exit, HarnessError, UsageError
 from harness.rescue.address import Address
 from harness.rescue.board import Board, open_board
 from harness.rescue.connection import connect_board
-from harness.rescue.package import PROGRAM, build_on_board, build_package, choose_kernel
+from harness.rescue.package import PROGRAM, build_on_board, build_package, choose_kernel, headers_kernel
 from harness.workbench import Workbench
 
 CONNECT_SECONDS = 30.0
@@ -23,7 +21,7 @@ RESCUE_SECONDS = 600.0  # a scan of much memory, on a slow board
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for."""
+    """What the user asked for. UsageError for what cannot be, before the board is troubled."""
 
     address: Address
     name: str  # of the stuck module
@@ -33,6 +31,12 @@ class Request:
     identity: Path | None = None  # private key
     known_hosts: Path | None = None
 
+    def __post_init__(self) -> None:
+        if self.kernel and self.kdir:
+            raise UsageError("--kernel and --kdir: want one of them")
+        if self.kdir:
+            headers_kernel(Path(self.kdir))
+
 
 def rescue(request: Request, workbench: Workbench, out: TextIO) -> Exit:
     """Take a module out of the kernel of a board; prints what the program there says.
@@ -41,7 +45,6 @@ def rescue(request: Request, workbench: Workbench, out: TextIO) -> Exit:
     """
     deadline = Deadline(CONNECT_SECONDS, f"connect to {request.address}")
     with (
-        _lost_is_no_answer(),
         connect_board(
             request.address,
             identity=request.identity,
@@ -66,12 +69,3 @@ def _place(request: Request, board: Board, workbench: Workbench) -> str:
             return build_on_board(board)
     kernel = choose_kernel(board.facts, request.kernel, request.kdir, workbench)
     return board.put_program(PROGRAM, build_package(kernel, workbench))
-
-
-@contextlib.contextmanager
-def _lost_is_no_answer() -> Iterator[None]:
-    """For a test machine its end is a result; a board that does not answer has told nothing."""
-    try:
-        yield
-    except GuestFailure as failure:
-        raise HarnessError(failure.message, evidence=failure.evidence, hint=failure.hint) from failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shlex
 import tarfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import Exit, Failure, HarnessError, UsageError
+from harness.guest.runner import ConnectionLost
 from harness.guest.ssh import HostKeyError
 from harness.kernels.arch import host_arch
 from harness.machine.keys import MachineKeys
@@ -146,6 +148,17 @@ def test_a_lost_board_is_no_refusal(stage: Callable[[Play], Stage]) -> None:
     assert lost.value.exit_code == Exit.NO_VERDICT
 
 
+def test_a_board_that_was_lost_has_told_nothing(stage: Callable[[Play], Stage]) -> None:
+    at = stage(Play())
+    keys = {"identity": at.request.identity, "known_hosts": at.request.known_hosts}
+    with (
+        pytest.raises(HarnessError, match="gone") as lost,
+        connect_board(at.request.address, **keys, deadline=Deadline(20, "connect")),
+    ):
+        raise ConnectionLost("gone")
+    assert lost.value.exit_code == Exit.NO_VERDICT
+
+
 def test_built_on_the_board_if_it_can(stage: Callable[[Play], Stage]) -> None:
     at = stage(Play(builds=True))
     assert at.rescue()[0] == Exit.OK
@@ -222,12 +235,14 @@ def test_identities_that_cannot_be_used(stage: Callable[[Play], Stage], tmp_path
         connect(at.request, identity=tmp_path / "locked")
 
 
-def test_nobody_there() -> None:
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [(Address("root", "127.0.0.1", 1), ".*refused"), (Address("root", "a..b"), ".*empty")],
+)
+def test_nobody_there(address: Address, reason: str) -> None:
     with (
-        pytest.raises(HarnessError, match=r"no SSH connection to root@\[127.0.0.1\]:1: .*refused"),
-        connect_board(
-            Address("root", "127.0.0.1", 1), identity=None, known_hosts=None, deadline=Deadline(5, "x")
-        ),
+        pytest.raises(HarnessError, match=f"no SSH connection to {re.escape(str(address))}: {reason}"),
+        connect_board(address, identity=None, known_hosts=None, deadline=Deadline(5, "x")),
     ):
         pass
 
@@ -273,9 +288,16 @@ def test_a_tree_without_image_is_enough(tmp_path: Path) -> None:
 def test_kernels_that_do_not_fit(tmp_path: Path) -> None:
     tree = headers(tmp_path / "tree", RELEASE, "arm64")
     assert choose(tmp_path, tree=str(tree), arch="x86_64") == f"{tree} is for aarch64, the board is x86_64"
-    assert choose(tmp_path, spec="6.12", tree=str(tree)) == "--kernel and --kdir: want one of them"
-    assert choose(tmp_path, tree=str(tmp_path / "no")) == f"--kdir {tmp_path / 'no'}: no kernel build tree"
     assert "nothing can be built for it here" in choose(tmp_path, arch="riscv64")
+
+
+def test_kernels_that_cannot_be_are_refused_before_the_board_is_asked(tmp_path: Path) -> None:
+    address = Address("root", "192.0.2.1")
+    tree = headers(tmp_path / "tree", RELEASE)
+    with pytest.raises(UsageError, match="--kernel and --kdir: want one of them"):
+        Request(address, "vms", kernel="6.12", kdir=str(tree))
+    with pytest.raises(UsageError, match="no: no kernel build tree"):
+        Request(address, "vms", kdir=str(tmp_path / "no"))
 
 
 def test_a_kernel_that_is_not_debians(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
