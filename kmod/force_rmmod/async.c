@@ -22,7 +22,6 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
@@ -106,14 +105,16 @@ static int fr_async_is_dead(const struct compat_async_entry *entry, struct modul
 	return run < 0 ? fr_layout_unknown("worker") : !run;
 }
 
-/* The memory of the entry is given back too; nobody else knows it any more. */
+/*
+ * Its memory is not given back: the pool of the dead worker still holds the worker
+ * to be at this work, and would let another at the same address wait for it.
+ */
 static void fr_async_unlink(struct compat_async_entry *entry)
 {
 	pr_info("undo: asynchronous call for device %s, whose worker died\n",
 		dev_name(entry->data));
 	list_del_init(&entry->domain_list);
 	list_del_init(&entry->global_list);
-	kfree(entry);
 	atomic_dec(fr_async_count);
 }
 

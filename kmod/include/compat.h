@@ -418,12 +418,12 @@ struct compat_proc_dir_entry {
 #endif
 
 /*
- * The operations that a debugfs file was made with. f8f25893a477 ("fs: debugfs:
- * differentiate short fops with proxy ops") (in v6.13) and the move of them into
- * the inode; before, they were in the dentry: themselves, with the lowest bit
- * set, until the first open, then what begins with a pointer to them.
+ * The operations that a debugfs file was made with. 95688800eefe ("debugfs: don't
+ * mess with bits in ->d_fsdata") (in v6.15) moved them into the inode; before, they
+ * were in the dentry: themselves, with the lowest bit set, until the first open,
+ * then what begins with a pointer to them.
  */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
 struct compat_debugfs_inode {
 	struct inode vfs_inode;
 	const void *raw;
@@ -523,7 +523,7 @@ struct compat_hrtimer_clock_base {
 };
 
 /*
- * 908589a67f5c ("hrtimers: Introduce hrtimer_setup() to replace hrtimer_init()")
+ * 908a1d775422 ("hrtimers: Introduce hrtimer_setup() to replace hrtimer_init()")
  * (in v6.13) and 9779489a31d7 ("hrtimers: Delete hrtimer_init()") (in v6.15).
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
