@@ -7,6 +7,7 @@
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 
@@ -32,6 +33,26 @@ int fa_timer_start(void)
 void fa_timer_stop(void)
 {
 	timer_delete_sync(&fa_timer);
+}
+
+/* One that is not in the module's own memory. */
+static struct timer_list *fa_timer_memory;
+
+int fa_timer_allocated_start(void)
+{
+	fa_timer_memory = kzalloc(sizeof(*fa_timer_memory), GFP_KERNEL);
+	if (!fa_timer_memory)
+		return -ENOMEM;
+
+	timer_setup(fa_timer_memory, fa_timer_fires, 0);
+	mod_timer(fa_timer_memory, jiffies + FA_DELAY);
+	return 0;
+}
+
+void fa_timer_allocated_stop(void)
+{
+	timer_delete_sync(fa_timer_memory);
+	kfree(fa_timer_memory);
 }
 
 static struct hrtimer fa_hrtimer;
@@ -77,6 +98,30 @@ void fa_work_stop(void)
 {
 	cancel_delayed_work_sync(&fa_work);
 	destroy_workqueue(fa_queue);
+}
+
+static void fa_work_again(struct work_struct *work)
+{
+	schedule_delayed_work(to_delayed_work(work), FA_DELAY);
+}
+
+static struct delayed_work *fa_work_memory;
+
+int fa_work_allocated_start(void)
+{
+	fa_work_memory = kzalloc(sizeof(*fa_work_memory), GFP_KERNEL);
+	if (!fa_work_memory)
+		return -ENOMEM;
+
+	INIT_DELAYED_WORK(fa_work_memory, fa_work_again);
+	schedule_delayed_work(fa_work_memory, FA_DELAY);
+	return 0;
+}
+
+void fa_work_allocated_stop(void)
+{
+	cancel_delayed_work_sync(fa_work_memory);
+	kfree(fa_work_memory);
 }
 
 static struct task_struct *fa_thread;

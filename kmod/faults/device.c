@@ -7,6 +7,7 @@
 #include <linux/input.h>
 #include <linux/kernel.h>
 #include <linux/miscdevice.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 
@@ -115,9 +116,26 @@ void fa_input_stop(void)
 	input_unregister_device(fa_input_dev);
 }
 
+static vm_fault_t fa_vm_fault(struct vm_fault *fault)
+{
+	return VM_FAULT_SIGBUS;
+}
+
+static const struct vm_operations_struct fa_vm_ops = {
+	.fault = fa_vm_fault,
+};
+
+/* There is nothing to be read in it, but it can be mapped. */
+static int fa_mmap(struct file *file, struct vm_area_struct *area)
+{
+	area->vm_ops = &fa_vm_ops;
+	return 0;
+}
+
 static const struct file_operations fa_fops = {
 	.owner = THIS_MODULE,
 	.open = nonseekable_open,
+	.mmap = fa_mmap,
 };
 
 static struct miscdevice fa_miscdev = {

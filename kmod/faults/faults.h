@@ -61,8 +61,10 @@ FA_PAIR(class);
 
 /* deferred.c */
 FA_PAIR(timer);
+FA_PAIR(timer_allocated);
 FA_PAIR(hrtimer);
 FA_PAIR(work);
+FA_PAIR(work_allocated);
 FA_PAIR(thread);
 FA_PAIR(irq);
 
@@ -73,6 +75,9 @@ FA_PAIR(notifier_netdevice);
 FA_PAIR(notifier_panic);
 FA_PAIR(notifier_keyboard);
 FA_PAIR(tracepoint);
+FA_PAIR(sysrq);
+FA_PAIR(packet);
+FA_PAIR(packet_allocated);
 
 /* file.c */
 FA_PAIR(proc);
@@ -81,6 +86,9 @@ FA_PAIR(sysfs);
 FA_PAIR(kobject);
 FA_PAIR(sysctl);
 FA_PAIR(filesystem);
+
+/* socket.c */
+FA_PAIR(socket);
 
 /* store.c */
 FA_PAIR(netdev);

@@ -3,6 +3,7 @@
 #include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/fs_context.h>
 #include <linux/kernel.h>
 #include <linux/kobject.h>
 #include <linux/module.h>
@@ -154,9 +155,40 @@ void fa_sysctl_stop(void)
 	unregister_sysctl_table(fa_sysctl_header);
 }
 
+#define FA_MAGIC 0x66617574
+
+/* An empty root folder. */
+static int fa_filesystem_fill(struct super_block *sb, struct fs_context *context)
+{
+	struct inode *inode;
+
+	sb->s_magic = FA_MAGIC;
+	inode = new_inode(sb);
+	if (!inode)
+		return -ENOMEM;
+
+	inode->i_ino = 1;
+	inode->i_mode = S_IFDIR | 0755;
+	inode->i_op = &simple_dir_inode_operations;
+	inode->i_fop = &simple_dir_operations;
+	set_nlink(inode, 2);
+	sb->s_root = d_make_root(inode);
+	return sb->s_root ? 0 : -ENOMEM;
+}
+
+static int fa_filesystem_get_tree(struct fs_context *context)
+{
+	return get_tree_nodev(context, fa_filesystem_fill);
+}
+
+static const struct fs_context_operations fa_filesystem_operations = {
+	.get_tree = fa_filesystem_get_tree,
+};
+
 static int fa_filesystem_context(struct fs_context *context)
 {
-	return -EOPNOTSUPP;
+	context->ops = &fa_filesystem_operations;
+	return 0;
 }
 
 static struct file_system_type fa_filesystem = {

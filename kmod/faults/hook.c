@@ -6,7 +6,9 @@
 #include <linux/netdevice.h>
 #include <linux/notifier.h>
 #include <linux/reboot.h>
+#include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/sysrq.h>
 #include <linux/tracepoint.h>
 
 #include "faults.h"
@@ -103,4 +105,70 @@ void fa_tracepoint_stop(void)
 {
 	tracepoint_probe_unregister(fa_tracepoint, fa_tracepoint_hit, NULL);
 	tracepoint_synchronize_unregister();
+}
+
+/* ---- kinds that force_rmmod does not know, and refuses ---- */
+
+/* A letter that no other key of the kernel has. */
+#define FA_SYSRQ 'y'
+
+static const struct sysrq_key_op fa_sysrq = {
+	.help_msg = "faults(y)",
+	.action_msg = "faults",
+};
+
+int fa_sysrq_start(void)
+{
+	return register_sysrq_key(FA_SYSRQ, &fa_sysrq);
+}
+
+void fa_sysrq_stop(void)
+{
+	unregister_sysrq_key(FA_SYSRQ, &fa_sysrq);
+}
+
+static int fa_packet_received(struct sk_buff *skb, struct net_device *dev, struct packet_type *type,
+			      struct net_device *original)
+{
+	kfree_skb(skb);
+	return 0;
+}
+
+static struct packet_type fa_packet;
+
+static void fa_packet_add(struct packet_type *packet)
+{
+	packet->type = htons(ETH_P_LOOPBACK);
+	packet->func = fa_packet_received;
+	dev_add_pack(packet);
+}
+
+int fa_packet_start(void)
+{
+	memset(&fa_packet, 0, sizeof(fa_packet));
+	fa_packet_add(&fa_packet);
+	return 0;
+}
+
+void fa_packet_stop(void)
+{
+	dev_remove_pack(&fa_packet);
+}
+
+static struct packet_type *fa_packet_memory;
+
+int fa_packet_allocated_start(void)
+{
+	fa_packet_memory = kzalloc(sizeof(*fa_packet_memory), GFP_KERNEL);
+	if (!fa_packet_memory)
+		return -ENOMEM;
+
+	fa_packet_add(fa_packet_memory);
+	return 0;
+}
+
+void fa_packet_allocated_stop(void)
+{
+	dev_remove_pack(fa_packet_memory);
+	kfree(fa_packet_memory);
 }

@@ -11,11 +11,13 @@
  * itself, has no exit function, or simply takes its time. With fault=0, which
  * has to stand before scenario, it does not get stuck, and exit undoes what
  * start has registered. A slow init returns when 1 is written to
- * /sys/module/faults/parameters/release.
+ * /sys/module/faults/parameters/release; with hold=1 any init waits for that
+ * before it gets stuck, so that programs can use what has been registered.
  *
  * The log shows "scenario NAME: set up" and "scenario NAME: taken down". An
  * unknown scenario is refused with EINVAL.
  */
+#include <linux/delay.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -53,8 +55,10 @@ static const struct fa_row fa_rows[] = {
 	FA_LEFT(chrdev),
 	FA_LEFT(class),
 	FA_LEFT(timer),
+	FA_LEFT(timer_allocated),
 	FA_LEFT(hrtimer),
 	FA_LEFT(work),
+	FA_LEFT(work_allocated),
 	FA_LEFT(thread),
 	FA_LEFT(irq),
 	FA_LEFT(kprobe),
@@ -69,9 +73,14 @@ static const struct fa_row fa_rows[] = {
 	FA_LEFT(kobject),
 	FA_LEFT(sysctl),
 	FA_LEFT(filesystem),
+	FA_LEFT(socket),
 	FA_LEFT(netdev),
 	FA_LEFT(cache),
 	FA_LEFT(region),
+	/* of a kind that force_rmmod does not know */
+	FA_LEFT(sysrq),
+	FA_LEFT(packet),
+	FA_LEFT(packet_allocated),
 };
 
 bool fa_fault = true;
@@ -81,6 +90,10 @@ MODULE_PARM_DESC(fault, "get stuck (default: on); give it before scenario");
 static bool fa_release;
 module_param_named(release, fa_release, bool, 0644);
 MODULE_PARM_DESC(release, "write 1 to let a slow init return");
+
+static bool fa_hold;
+module_param_named(hold, fa_hold, bool, 0444);
+MODULE_PARM_DESC(hold, "init waits for release before it gets stuck (default: off)");
 
 static const struct fa_row *fa_row;
 
@@ -144,6 +157,8 @@ static int __init fa_init(void)
 	}
 
 	pr_info("scenario %s: set up\n", fa_row->name);
+	while (fa_hold && !fa_released())
+		msleep(50);
 	if (fa_fault && fa_row->place == FA_IN_INIT)
 		fa_die();
 

@@ -157,6 +157,24 @@ int fr_references_check(const struct module *victim, bool but_waiters);
 /* holders.c: 0, or -EBUSY if files, mappings, sockets or mounts lead into it. */
 int fr_holders_check(struct module *victim);
 
+/* scan.c: copies memory that may not be there, or tells that it is not. */
+bool fr_peek(void *to, const void *from, size_t size);
+
+/*
+ * scan.c: the words of memory that lead into the victim, remembered until they are
+ * forgotten. Without the parameter scan nothing is searched, and nothing found.
+ */
+int fr_scan(struct module *victim);
+void fr_scan_forget(void);
+bool fr_scan_done(void);
+
+/* Calls fn for each word that still does, by an address of the direct map, as above. */
+int fr_scan_each(struct module *victim,
+		 int (*fn)(struct module *victim, unsigned long *word, void *data), void *data);
+
+/* proof.c: 0, or -EBUSY if one of them is certainly alive. Before the victim is freed. */
+int fr_proof_check(struct module *victim);
+
 /* devices.c: all registered devices, under a spinlock. */
 int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data);
 u64 fr_devices_order(const struct kobject *kobj);
@@ -237,6 +255,8 @@ extern const struct fr_kind fr_kind_debugfs;
 extern const struct fr_kind fr_kind_sysfs;
 extern const struct fr_kind fr_kind_kobject;
 extern const struct fr_kind fr_kind_filesystem;
+extern const struct fr_kind fr_kind_family;
+extern const struct fr_kind fr_kind_protocol;
 extern const struct fr_kind fr_kind_netdev;
 extern const struct fr_kind fr_kind_cache;
 extern const struct fr_kind fr_kind_region;

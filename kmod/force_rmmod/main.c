@@ -140,6 +140,8 @@ static int fr_check(struct module *victim, int dead)
 		ret = fr_check_leaked(victim);
 	if (!ret && verdict == FR_STUCK)
 		ret = fr_holders_check(victim);
+	if (!ret && verdict == FR_STUCK)
+		ret = fr_scan(victim);
 	if (ret)
 		return ret;
 
@@ -185,12 +187,14 @@ static int fr_rescue(struct module *victim)
 	ret = fr_loader_repair();
 	if (!ret)
 		ret = fr_undo(victim, true, verdict != FR_STUCK);
+	if (!ret)
+		pr_info("undo: nothing found of a known kind\n");
+	if (ret >= 0 && verdict == FR_STUCK)
+		ret = fr_proof_check(victim);
 	if (ret < 0) {
 		fr_victim_release(victim, state);
 		return ret;
 	}
-	if (!ret)
-		pr_info("undo: nothing found of a known kind\n");
 
 	fr_victim_reset(victim, verdict != FR_STUCK);
 	pr_info("%s can be removed now: rmmod %s\n", victim->name, victim->name);
@@ -249,6 +253,7 @@ static int fr_attend(void)
 	fr_explain = explain;
 
 err_put_victim:
+	fr_scan_forget();
 	/* A reference kept would make rmmod of the victim wait for ever. */
 	fr_victim_put(victim);
 err_unlock:

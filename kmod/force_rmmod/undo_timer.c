@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * undo_timer.c - timers, high-resolution timers and work in the victim's memory
+ * undo_timer.c - timers, high-resolution timers and work
  *
  * A function pointer of the victim is taken for one of a timer (or a work item)
  * if what stands around it is one that the kernel has queued: its neighbour in
- * the queue points back at it. Those that the victim allocated are not found.
+ * the queue points back at it. Those that the victim allocated are found by the
+ * scan of memory only.
  */
 #include <linux/hrtimer.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/timer.h>
-#include <linux/uaccess.h>
 #include <linux/workqueue.h>
 
 #include "force_rmmod.h"
@@ -19,47 +19,75 @@
 /* More clocks than any version has. */
 #define FR_CLOCKS 16
 
-/* The object that has its function at word, if all of it lies in the victim. */
-#define fr_timer_around(victim, word, type, member) ({ \
-	type *object_ = (type *)((char *)(word) - offsetof(type, member)); \
-	fr_victim_has(victim, object_) && \
-	fr_victim_has(victim, (char *)(object_ + 1) - 1) ? object_ : NULL; \
-})
-
-static bool fr_timer_is_code(const struct module *victim, unsigned long word)
+/* Of the victim's code, as a queued object has it. */
+static bool fr_timer_is_code(const struct module *victim, const unsigned long *word)
 {
-	return within_module_mem_type(word, victim, MOD_TEXT) ||
-	       within_module_mem_type(word, victim, MOD_INIT_TEXT);
+	return within_module_mem_type(*word, victim, MOD_TEXT) ||
+	       within_module_mem_type(*word, victim, MOD_INIT_TEXT);
+}
+
+/*
+ * Copies the object that has its function at word; one that begins or ends outside
+ * the victim is none of the victim's data. Returns it, or NULL.
+ */
+static void *fr_timer_copy(const struct module *victim, const unsigned long *word, size_t offset,
+			   void *copy, size_t size)
+{
+	char *object = (char *)word - offset;
+
+	if (fr_victim_has(victim, word) &&
+	    !(fr_victim_has(victim, object) && fr_victim_has(victim, object + size - 1)))
+		return NULL;
+
+	return fr_peek(copy, object, size) ? object : NULL;
+}
+
+#define fr_timer_around(victim, word, copy, member) \
+	fr_timer_copy(victim, word, offsetof(typeof(*(copy)), member), copy, sizeof(*(copy)))
+
+static int fr_timer_found(struct module *victim, struct fr_finds *finds, void *object,
+			  unsigned long function)
+{
+	if (!fr_victim_has(victim, object))
+		return fr_found(finds, object, 0, "allocated, calls %ps", (void *)function);
+
+	return fr_found(finds, object, 0, "%ps, calls %ps", object, (void *)function);
+}
+
+static int fr_timer_each_word(struct module *victim, struct fr_finds *finds,
+			      int (*fn)(struct module *victim, unsigned long *word, void *data))
+{
+	int ret = fr_victim_each_word(victim, fn, finds);
+
+	return ret ? ret : fr_scan_each(victim, fn, finds);
 }
 
 /* ---- timer_list ---- */
 
-static bool fr_timer_is_queued(const struct timer_list *timer)
+static bool fr_timer_is_queued(const struct timer_list *copy, const struct timer_list *timer)
 {
 	struct hlist_node *back;
 
-	return timer->entry.pprev &&
-	       !copy_from_kernel_nofault(&back, timer->entry.pprev, sizeof(back)) &&
-	       back == &timer->entry;
+	return fr_peek(&back, copy->entry.pprev, sizeof(back)) && back == &timer->entry;
 }
 
 static int fr_timer_word(struct module *victim, unsigned long *word, void *data)
 {
-	struct timer_list *timer;
+	struct timer_list *timer, copy;
 
-	if (!fr_timer_is_code(victim, *word))
+	if (!fr_timer_is_code(victim, word))
 		return 0;
 
-	timer = fr_timer_around(victim, word, struct timer_list, function);
-	if (!timer || !fr_timer_is_queued(timer))
+	timer = fr_timer_around(victim, word, &copy, function);
+	if (!timer || !fr_timer_is_queued(&copy, timer))
 		return 0;
 
-	return fr_found(data, timer, 0, "%ps, calls %ps", timer, (void *)*word);
+	return fr_timer_found(victim, data, timer, *word);
 }
 
 static int fr_timer_find(struct module *victim, struct fr_finds *finds)
 {
-	return fr_victim_each_word(victim, fr_timer_word, finds);
+	return fr_timer_each_word(victim, finds, fr_timer_word);
 }
 
 static int fr_timer_undo(struct module *victim, void *object)
@@ -78,35 +106,34 @@ const struct fr_kind fr_kind_timer = {
 /* ---- hrtimer ---- */
 
 /* A clock belongs to a processor, in whose structure it stands, in an array. */
-static bool fr_hrtimer_is_queued(struct hrtimer *timer)
+static bool fr_hrtimer_is_queued(struct hrtimer *copy)
 {
 	struct compat_hrtimer_clock_base base;
 
-	if (!hrtimer_is_queued(timer) ||
-	    copy_from_kernel_nofault(&base, timer->base, sizeof(base)))
+	if (!hrtimer_is_queued(copy) || !fr_peek(&base, copy->base, sizeof(base)))
 		return false;
 
-	return (unsigned long)timer->base - (unsigned long)base.cpu_base < PAGE_SIZE &&
+	return (unsigned long)copy->base - (unsigned long)base.cpu_base < PAGE_SIZE &&
 	       base.index < FR_CLOCKS;
 }
 
 static int fr_hrtimer_word(struct module *victim, unsigned long *word, void *data)
 {
-	struct hrtimer *timer;
+	struct hrtimer *timer, copy;
 
-	if (!fr_timer_is_code(victim, *word))
+	if (!fr_timer_is_code(victim, word))
 		return 0;
 
-	timer = fr_timer_around(victim, word, struct hrtimer, function);
-	if (!timer || !fr_hrtimer_is_queued(timer))
+	timer = fr_timer_around(victim, word, &copy, function);
+	if (!timer || !fr_hrtimer_is_queued(&copy))
 		return 0;
 
-	return fr_found(data, timer, 0, "%ps, calls %ps", timer, (void *)*word);
+	return fr_timer_found(victim, data, timer, *word);
 }
 
 static int fr_hrtimer_find(struct module *victim, struct fr_finds *finds)
 {
-	return fr_victim_each_word(victim, fr_hrtimer_word, finds);
+	return fr_timer_each_word(victim, finds, fr_hrtimer_word);
 }
 
 static int fr_hrtimer_undo(struct module *victim, void *object)
@@ -124,49 +151,55 @@ const struct fr_kind fr_kind_hrtimer = {
 
 /* ---- work, delayed or not ---- */
 
-static bool fr_work_is_delayed(const struct module *victim, struct work_struct *work)
+/* Whether it is delayed, and waits for its time; if so, copies all of it. */
+static bool fr_work_is_delayed(struct work_struct *work, struct delayed_work *copy)
 {
 	struct delayed_work *delayed = to_delayed_work(work);
 
-	return fr_victim_has(victim, (char *)(delayed + 1) - 1) &&
-	       delayed->timer.function == delayed_work_timer_fn;
+	return fr_peek(copy, delayed, sizeof(*copy)) &&
+	       copy->timer.function == delayed_work_timer_fn;
 }
 
-static bool fr_work_is_queued(const struct module *victim, struct work_struct *work)
+static bool fr_work_is_queued(struct work_struct *copy, struct work_struct *work)
 {
+	struct delayed_work delayed;
 	struct list_head *back;
 
-	if (!work_pending(work))
+	if (!work_pending(copy))
 		return false;
-	if (fr_work_is_delayed(victim, work) && fr_timer_is_queued(&to_delayed_work(work)->timer))
+	if (fr_work_is_delayed(work, &delayed) &&
+	    fr_timer_is_queued(&delayed.timer, &to_delayed_work(work)->timer))
 		return true;
 
-	return !copy_from_kernel_nofault(&back, &work->entry.next->prev, sizeof(back)) &&
-	       back == &work->entry && !list_empty(&work->entry);
+	return copy->entry.next != &work->entry &&
+	       fr_peek(&back, &copy->entry.next->prev, sizeof(back)) &&
+	       back == &work->entry;
 }
 
 static int fr_work_word(struct module *victim, unsigned long *word, void *data)
 {
-	struct work_struct *work;
+	struct work_struct *work, copy;
 
-	if (!fr_timer_is_code(victim, *word))
+	if (!fr_timer_is_code(victim, word))
 		return 0;
 
-	work = fr_timer_around(victim, word, struct work_struct, func);
-	if (!work || !fr_work_is_queued(victim, work))
+	work = fr_timer_around(victim, word, &copy, func);
+	if (!work || !fr_work_is_queued(&copy, work))
 		return 0;
 
-	return fr_found(data, work, 0, "%ps, calls %ps", work, (void *)*word);
+	return fr_timer_found(victim, data, work, *word);
 }
 
 static int fr_work_find(struct module *victim, struct fr_finds *finds)
 {
-	return fr_victim_each_word(victim, fr_work_word, finds);
+	return fr_timer_each_word(victim, finds, fr_work_word);
 }
 
 static int fr_work_undo(struct module *victim, void *object)
 {
-	if (fr_work_is_delayed(victim, object))
+	struct delayed_work delayed;
+
+	if (fr_work_is_delayed(object, &delayed))
 		cancel_delayed_work_sync(to_delayed_work(object));
 	else
 		cancel_work_sync(object);

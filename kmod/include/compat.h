@@ -642,6 +642,7 @@ static inline int compat_dequeue_signal(sigset_t *others)
  *
  * compat_task_sp()	  stack pointer of a task that is not running
  * compat_is_finit_module() whether a system call number is finit_module's
+ * compat_image_address()  where the kernel's own variables lie, by physical address
  */
 #if defined(CONFIG_X86_64)
 static inline unsigned long compat_task_sp(const struct task_struct *task)
@@ -654,6 +655,11 @@ static inline bool compat_is_finit_module(long nr)
 {
 	return nr == __NR_finit_module || (IS_ENABLED(CONFIG_IA32_EMULATION) && nr == 350);
 }
+
+static inline unsigned long compat_image_address(phys_addr_t physical)
+{
+	return physical - phys_base + __START_KERNEL_map;
+}
 #elif defined(CONFIG_ARM64)
 static inline unsigned long compat_task_sp(const struct task_struct *task)
 {
@@ -663,6 +669,11 @@ static inline unsigned long compat_task_sp(const struct task_struct *task)
 static inline bool compat_is_finit_module(long nr)
 {
 	return nr == __NR_finit_module || (IS_ENABLED(CONFIG_COMPAT) && nr == 379);
+}
+
+static inline unsigned long compat_image_address(phys_addr_t physical)
+{
+	return __phys_to_kimg(physical);
 }
 #else
 #error "this architecture has no block in compat.h yet"

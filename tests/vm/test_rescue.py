@@ -137,6 +137,7 @@ LEFT = (
         gone=("/sys/class/faults_class/faults_class_device", "/sys/class/faults_class"),
     ),
     Scenario("timer", log=(r"undo: timer fa_timer \[faults\], calls fa_timer_fires \[faults\]",)),
+    Scenario("timer_allocated", log=(r"undo: timer allocated, calls fa_timer_fires \[faults\]",)),
     Scenario("hrtimer", log=(r"undo: high-resolution timer fa_hrtimer \[faults\], calls .*",)),
     Scenario(
         "work",
@@ -145,6 +146,7 @@ LEFT = (
             "undo: workqueue faults_queue, held by .*",
         ),
     ),
+    Scenario("work_allocated", log=(r"undo: work allocated, calls fa_work_again \[faults\]",)),
     Scenario("thread", log=(r"undo: kernel thread faults_thread, pid \d+, runs fa_thread_runs \[faults\]",)),
     Scenario("irq", log=("undo: interrupt handler faults_irq, number 5",)),
     Scenario("kprobe", log=(r"undo: kprobe fa_kprobe \[faults\], on kernel_halt\+.*",)),
@@ -177,6 +179,7 @@ LEFT = (
         "sysctl", log=(r"undo: sysctl table faults_sysctl, .*",), gone=("/proc/sys/kernel/faults_sysctl",)
     ),
     Scenario("filesystem", log=("undo: file system type faultsfs",)),
+    Scenario("socket", log=("undo: family of sockets number 18", "undo: protocol of sockets FAULTS")),
     Scenario("netdev", log=(r"undo: network device faults0",), gone=("/sys/class/net/faults0",)),
     Scenario("cache", log=(r"undo: slab cache faults_cache, held by fa_cache \[faults\]",)),
     Scenario(
@@ -331,6 +334,44 @@ def test_slow_is_not_dead(guest: Guest, upload: Callable[[str], str], scenario: 
     assert guest.initstate("faults") == "live"
     assert guest.rmmod("faults") == OK
     assert find_splats(guest.log()) == ()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "alive"),
+    [
+        ("sysrq", r"alive: sysrq_key_table\+.* leads to fa_sysrq\+.* \[faults\]"),
+        ("packet", r"alive: fa_packet\+.* \[faults\] is on a list of .*"),
+        (
+            "packet_allocated",
+            r"alive: kmalloc-\w+\+16 leads to fa_packet_received\+.* \[faults\], on a list of .*",
+        ),
+    ],
+)
+def test_what_is_alive_is_refused(
+    guest: Guest, upload: Callable[[str], str], scenario: str, alive: str
+) -> None:
+    """Of a kind that no row knows: found by the scan of memory."""
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    assert guest.insmod(faults, {"scenario": scenario}) == KILLED
+    for _ in range(2):
+        assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+        log = rescue_log(guest)
+        assert any(re.fullmatch(alive, line) for line in log), log
+        assert re.fullmatch("refused: [13] references to faults are alive", log[-1]), log
+        assert guest.initstate("faults") == "coming"
+        assert guest.rmmod("faults") == "EBUSY"
+    assert guest.insmod(rescue, {"target": "faults", "force": "1"}, call="init") == OK
+    log = rescue_log(guest)
+    assert any(line.startswith("force: faults is given up although ") for line in log), log
+    assert guest.rmmod("force_rmmod") == OK
+    assert len(find_splats(guest.log())) == 1
+
+
+def test_without_the_scan(guest: Guest, upload: Callable[[str], str]) -> None:
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    assert guest.insmod(faults, {"scenario": "sysrq"}) == KILLED
+    assert guest.insmod(rescue, {"target": "faults", "scan": "0"}, call="init") == OK
+    assert not any(line.startswith(("scan: ", "alive: ", "references: ")) for line in rescue_log(guest))
 
 
 def test_an_open_file_is_no_leak(guest: Guest, upload: Callable[[str], str]) -> None:
