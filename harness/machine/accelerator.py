@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from harness import store
 from harness.errors import UsageError
 from harness.machine import kvm
 
@@ -69,8 +70,6 @@ def _remembered(cache: Path) -> Accelerator | None:
 
 
 def _remember(cache: Path, accelerator: Accelerator) -> Accelerator:
-    cache.mkdir(parents=True, exist_ok=True)
-    beside = cache / f"accelerator.{os.getpid()}"
-    beside.write_text(json.dumps({"identity": _identity(), **asdict(accelerator)}))
-    beside.rename(cache / "accelerator.json")
+    facts = {"identity": _identity(), **asdict(accelerator)}
+    store.write_atomically(cache / "accelerator.json", json.dumps(facts))
     return accelerator

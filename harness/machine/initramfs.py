@@ -7,12 +7,11 @@ agent after the start and never touches a disk.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness import store
 from harness.errors import HarnessError
 from harness.kernels.kernel import Kernel
 from harness.machine import cpio
@@ -54,12 +53,7 @@ def base_initramfs(
     result = cache / "initramfs" / (hashlib.sha256("\0".join(identity).encode()).hexdigest()[:24] + ".cpio")
     if result.exists():
         return result
-    result.parent.mkdir(parents=True, exist_ok=True)
-    beside = result.with_suffix(f".{os.getpid()}")
-    with contextlib.ExitStack() as stack:
-        stack.callback(beside.unlink, missing_ok=True)
-        beside.write_bytes(cpio.archive(_entries(kernel, spec, userland, programs)))
-        beside.rename(result)
+    store.write_atomically(result, cpio.archive(_entries(kernel, spec, userland, programs)))
     return result
 
 

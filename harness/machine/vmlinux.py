@@ -7,15 +7,14 @@ The boot protocol (Linux Documentation/arch/x86/boot.rst) says where the compres
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import lzma
-import os
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from harness import store
 from harness.errors import HarnessError
 
 ELF = b"\x7fELF"
@@ -85,10 +84,5 @@ def uncompressed_kernel(image: Path, cache: Path) -> Path:
     data = image.read_bytes()
     if data.startswith(ELF):
         return image
-    result.parent.mkdir(parents=True, exist_ok=True)
-    beside = result.with_suffix(f".{os.getpid()}")
-    with contextlib.ExitStack() as stack:
-        stack.callback(beside.unlink, missing_ok=True)
-        beside.write_bytes(unpack_bzimage(data))
-        beside.rename(result)
+    store.write_atomically(result, unpack_bzimage(data))
     return result
