@@ -92,7 +92,7 @@ def _mirror(settings: Settings) -> DoctorRow:
 
 def _space(settings: Settings) -> DoctorRow:
     folder = settings.cache
-    while not folder.exists():
+    while not os.access(folder, os.F_OK):  # also where we may not even look
         folder = folder.parent
     free = shutil.disk_usage(folder).free / 2**30
     detail = f"{free:.1f} GiB free for {settings.cache}"

@@ -190,7 +190,7 @@ class Fleet:
 
     def accelerator(self) -> Accelerator:
         """KVM or emulation: decided once, said once."""
-        with self._lock, store.explained(self._settings):
+        with self._lock:
             if self._accelerator is None:
                 self._accelerator = accelerators.choose(self.options.accelerator, self._settings.cache)
                 self._progress.note(f"accelerator {self._accelerator.name}: {self._accelerator.reason}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -71,5 +72,6 @@ def _remembered(cache: Path) -> Accelerator | None:
 
 def _remember(cache: Path, accelerator: Accelerator) -> Accelerator:
     facts = {"identity": _identity(), **asdict(accelerator)}
-    store.write_atomically(cache / "accelerator.json", json.dumps(facts))
+    with contextlib.suppress(OSError):  # whoever needs the cache for more will say what is wrong with it
+        store.write_atomically(cache / "accelerator.json", json.dumps(facts))
     return accelerator

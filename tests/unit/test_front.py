@@ -170,6 +170,12 @@ def test_wrong_usage_of_the_plugin(front: Front, words: str, message: str) -> No
     assert f"ERROR: {message}" in done.output
 
 
+def test_doctor_looks_at_a_cache_that_cannot_be(front: Front) -> None:
+    done = front.run("doctor", KMOD_HARNESS_CACHE=f"/tmp/{'x' * 300}")
+    assert "Traceback" not in done.output
+    assert "GiB free" in done.output
+
+
 def test_cache_that_cannot_be(front: Front) -> None:
     done = front.run("build", "--module", "plain", KMOD_HARNESS_CACHE="/dev/null")
     assert done.returncode == Exit.NO_VERDICT, done.output
