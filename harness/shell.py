@@ -68,10 +68,11 @@ def _relay(channel: paramiko.Channel, watch: Watch) -> None:
             sys.stdout.buffer.flush()
         if sys.stdin in ready:
             typed = os.read(sys.stdin.fileno(), CHUNK)
-            if typed:
-                channel.sendall(typed)
-            else:
-                channel.shutdown_write()
-                sources.remove(sys.stdin)
+            with contextlib.suppress(OSError):  # the shell has just ended: what it said comes next
+                if typed:
+                    channel.sendall(typed)
+                else:
+                    sources.remove(sys.stdin)
+                    channel.shutdown_write()
         if not ready:
             watch.check()
