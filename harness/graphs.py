@@ -14,6 +14,7 @@ from harness.errors import Exit, HarnessError, UsageError
 from harness.guest.dependencies import ModuleGraph
 from harness.guest.observation import OK
 from harness.places import Place
+from harness.report.files import check_writable
 from harness.report.graph import PICTURES, TEXTS, dot, table
 
 DRAW_SECONDS = 60.0
@@ -24,9 +25,7 @@ def check_output(file: Path) -> None:
     kinds = (*PICTURES, *TEXTS)
     if file.suffix not in kinds:
         raise UsageError(f"--output {file}: want a name that ends in {', '.join(kinds)}")
-    folder = file.absolute().parent
-    if file.is_dir() or not folder.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
-        raise UsageError(f"--output {file}: cannot be written")
+    check_writable(file)
     if file.suffix in PICTURES and shutil.which("dot") is None:
         raise UsageError(
             f"--output {file}: drawing {file.suffix} needs Graphviz, whose program dot is not installed",

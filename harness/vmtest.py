@@ -15,6 +15,7 @@ import pytest
 from harness import module_tests
 from harness.build.module import KBUILD_FILES, MANIFEST, Module
 from harness.errors import Exit, HarnessError, UsageError
+from harness.report.files import check_writable
 from harness.report.matrix import markdown_matrix
 from harness.report.rows import ResultRow
 from harness.report.table import print_results
@@ -94,16 +95,6 @@ def _pytest_arguments(selection: Selection, modules: Sequence[Module]) -> list[s
     return arguments
 
 
-def _check_writable(path: Path) -> None:
-    """Find out before the tests and not after them that their report cannot be written."""
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {folder}", hint=f"mkdir -p {folder}")
-    if path.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
-        reason = "it is a folder" if path.is_dir() else "no permission"
-        raise UsageError(f"cannot write {path}: {reason}", hint="name another file")
-
-
 def run(selection: Selection, workbench: Workbench) -> Exit:
     """Test the modules on the kernels, print the table, return the exit code.
 
@@ -113,7 +104,7 @@ def run(selection: Selection, workbench: Workbench) -> Exit:
     started = time.monotonic()
     for path in (selection.junit, selection.markdown):
         if path:
-            _check_writable(path)
+            check_writable(path)
     if selection.jobs < 0:
         raise UsageError(f"--jobs {selection.jobs}: want 1 or more")
     modules = [resolve_module(name) for name in selection.modules]

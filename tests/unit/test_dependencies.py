@@ -58,9 +58,12 @@ def test_a_picture_needs_graphviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     check_output(tmp_path / "all.mmd")
 
 
-@pytest.mark.parametrize("name", ["all.gif", "all", "nosuch/all.svg", "."])
-def test_an_output_that_cannot_be(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="--output"):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("all.gif", "--output"), ("all", "--output"), ("nosuch/all.svg", "no folder"), (".", "--output")],
+)
+def test_an_output_that_cannot_be(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
         check_output(tmp_path / name)
 
 
