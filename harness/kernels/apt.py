@@ -56,7 +56,6 @@ class AptRoot:
     release: Release
     arch: Arch
     folder: Path
-    settings: Settings
 
     def _run(
         self,
@@ -82,7 +81,7 @@ class AptRoot:
         }
 
     def update(self, progress: Progress) -> None:
-        """Fetch the package lists. Suites that fail are told; NetworkError when no suite has a list at all."""
+        """Fetch the package lists. NetworkError when one cannot be had; what has expired is told."""
         with progress.task(f"package lists of {self.release.name}"):
             done = self._run(
                 "apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any", seconds=UPDATE_SECONDS
@@ -241,7 +240,7 @@ def open_root(release: Release, arch: Arch, mirrors: Mirrors, settings: Settings
         keyrings.append(str(folder / "etc" / "key.asc"))
     store.write_atomically(folder / "etc" / "sources.list", sources_text(release, mirrors, ",".join(keyrings)))
     store.write_atomically(folder / "apt.conf", configuration_text(folder, arch, _proxies()))
-    return AptRoot(release, arch, folder, settings)
+    return AptRoot(release, arch, folder)
 
 
 def sources_text(release: Release, mirrors: Mirrors, signed_by: str) -> str:
