@@ -14,7 +14,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:  # see module_tests
     from harness.kernels.kernel import Kernel
     from harness.machine.machine import Machine
     from harness.workbench import Workbench
+
+WORKER_NO_VERDICT = "kmod_harness_no_verdict"  # in what a worker of pytest-xdist hands over at its end
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -184,6 +186,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A run in which the harness failed does not end like one in which a module failed."""
     if session.config.stash.get(NO_VERDICT, False):
         session.exitstatus = Exit.NO_VERDICT
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[WORKER_NO_VERDICT] = True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker of pytest-xdist has met counts for the whole run."""
+    if getattr(node, "workeroutput", {}).get(WORKER_NO_VERDICT):
+        node.config.stash[NO_VERDICT] = True
 
 
 # ---- fixtures for hand-written tests ----------------------------------------------------------------------
