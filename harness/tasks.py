@@ -19,7 +19,7 @@ from invoke import Exit as InvokeExit
 from harness import __version__
 from harness.commandline import HarnessProgram, HarnessTask
 from harness.errors import Exit, Failure, UsageError
-from harness.settings import DEFAULT_KERNEL, PROJECT, Settings
+from harness.settings import DEFAULT_KERNEL, Settings
 
 P = ParamSpec("P")
 ONE_KERNEL_HELP = f"a series, latest, host, a build tree or a folder of .debs (default {DEFAULT_KERNEL})"
@@ -94,13 +94,28 @@ def _workbench(
 
 def _all_modules() -> list[str]:
     """The modules under kmod/ of the working directory, or of this checkout."""
-    for base in (Path.cwd(), PROJECT):
-        found = sorted(path.parent for path in base.glob("kmod/*/module.yaml"))
-        if found:
+    from harness.build.module import module_folders, modules_in
+
+    for folder in module_folders():
+        if found := modules_in(folder):
             return [str(path) for path in found]
     raise UsageError(
-        "no --module given, and there is no kmod/ folder here", hint="kmod-harness vm-test --module PATH"
+        "no --module given, and there is no module in a folder kmod/ here",
+        hint="kmod-harness vm-test --module PATH",
     )
+
+
+def _file(name: str) -> Path | None:
+    """The file that an option names, if it was given."""
+    return Path(name).expanduser() if name else None
+
+
+def _asks_for_help(name: str, command: str) -> bool:
+    """Whether the command's help was wanted, which is then printed: invoke takes what comes first as the name."""
+    if name not in ("--help", "-h"):
+        return False
+    _program().run([sys.argv[0], "--help", command], exit=False)
+    return True
 
 
 @task(
@@ -167,8 +182,8 @@ def vm_test(
         kernels=list(dict.fromkeys(kernel)) or [DEFAULT_KERNEL],
         keyword=keyword,
         exit_first=exitfirst,
-        junit=Path(junit) if junit else None,
-        markdown=Path(markdown) if markdown else None,
+        junit=_file(junit),
+        markdown=_file(markdown),
         jobs=jobs,
     )
     with _workbench(accel, make_arg, reloads, isolation, cold, machine) as workbench:
@@ -261,8 +276,7 @@ def rescue(
     from harness.rescue.rescue import Request
     from harness.rescue.rescue import rescue as carry_out
 
-    if name in ("--help", "-h"):  # invoke takes whatever comes first as the name
-        _program().run([sys.argv[0], "--help", "rescue"], exit=False)
+    if _asks_for_help(name, "rescue"):
         return Exit.OK
     flags = {"--explain": explain, "--force": force, "--keep": keep}
     request = Request(
@@ -271,8 +285,8 @@ def rescue(
         flags=tuple(flag for flag, given in flags.items() if given),
         kernel=kernel,
         kdir=kdir,
-        identity=Path(identity).expanduser() if identity else None,
-        known_hosts=Path(known_hosts).expanduser() if known_hosts else None,
+        identity=_file(identity),
+        known_hosts=_file(known_hosts),
     )
     with _workbench() as workbench:
         return carry_out(request, workbench, sys.stdout)
@@ -308,8 +322,8 @@ def _place(
         modules=modules,
         host=host,
         local=local,
-        identity=Path(identity).expanduser() if identity else None,
-        known_hosts=Path(known_hosts).expanduser() if known_hosts else None,
+        identity=_file(identity),
+        known_hosts=_file(known_hosts),
     )
     choice.check()
     with (
@@ -344,12 +358,13 @@ def graph(
     """Show which modules use which, how often each is held and by what else."""
     from harness import graphs
 
-    if output:
-        graphs.check_output(Path(output))
+    file = _file(output)
+    if file:
+        graphs.check_output(file)
     with _place(kernel, module, host, local, accel, machine, identity, known_hosts) as place:
         whole = place.graph()
         part = whole.around(place.chosen) if place.chosen else whole
-        return graphs.show(part, Path(output) if output else None, sys.stdout)
+        return graphs.show(part, file, sys.stdout)
 
 
 @task(
@@ -381,8 +396,7 @@ def unload_order(
     """Tell what must be unloaded before a module can go, and what stands in the way; do it with --do."""
     from harness import graphs
 
-    if name in ("--help", "-h"):  # invoke takes whatever comes first as the name
-        _program().run([sys.argv[0], "--help", "unload-order"], exit=False)
+    if _asks_for_help(name, "unload-order"):
         return Exit.OK
     with _place(kernel, module, host, local, accel, machine, identity, known_hosts) as place:
         return graphs.unload_order(place, name, sys.stdout, do=do)

@@ -57,10 +57,13 @@ def known_modules() -> dict[str, Path]:
     """The modules that have a name, with their folders."""
     known: dict[str, Path] = {}
     for folder in module_folders():
-        for path in sorted(folder.glob("*/")):
-            if any((path / name).is_file() for name in KBUILD_FILES):
-                known.setdefault(path.name, path)
+        known |= {path.name: path for path in modules_in(folder) if path.name not in known}
     return known
+
+
+def modules_in(folder: Path) -> list[Path]:
+    """The folders below this one that are modules, sorted by name."""
+    return [path for path in sorted(folder.glob("*/")) if any((path / name).is_file() for name in KBUILD_FILES)]
 
 
 def load_module(path_or_name: str, kinds: Collection[str] = ()) -> Module:

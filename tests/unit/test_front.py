@@ -236,6 +236,26 @@ def _only(known: str, spec: str, folder: Path) -> Kernel:
     return make_kernel(folder)
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tuple[str, ...]) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "from harness.errors import HarnessError\ndef test_it():\n    raise HarnessError('no machine')\n"
+    )
+    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers)
+    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=tmp_path, check=False)
+    assert "1 failed" in done.output
+    assert done.returncode == Exit.NO_VERDICT
+
+
+def test_all_modules_are_those_with_a_kbuild_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("plain", "include", "other"):
+        (tmp_path / "kmod" / name).mkdir(parents=True)
+    for name in ("plain/Kbuild", "other/Makefile", "other/module.yaml"):
+        (tmp_path / "kmod" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert tasks._all_modules() == [str(tmp_path / "kmod" / name) for name in ("other", "plain")]
+
+
 def test_files_of_other_projects_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n")
     heavy = {"asyncio", "paramiko", "qemu", "rich", "yaml", "harness.process"}
