@@ -111,7 +111,7 @@ def _file(name: str) -> Path | None:
 
 
 def _asks_for_help(name: str, command: str) -> bool:
-    """Whether the command's help was wanted, which is then printed: invoke takes what comes first as the name."""
+    """Whether help was wanted, which is then printed: invoke takes whatever comes first as the name."""
     if name not in ("--help", "-h"):
         return False
     _program().run([sys.argv[0], "--help", command], exit=False)
