@@ -9,12 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from harness.guest.guest import Guest
 from harness.module_tests import kernel_specs
 from harness.settings import PROJECT
 
 KMOD = PROJECT / "kmod"
+# Name or path of a module -> its .ko files; name -> its path in the guest.
+Build = Callable[[str], tuple[Path, ...]]
+Upload = Callable[[str], str]
 # Name of a module of kmod/ and changes (file in its folder, text in it, other text) -> its .ko.
 BuildChanged = Callable[..., Path]
+
+
+def rescue_log(guest: Guest) -> list[str]:
+    """What force_rmmod has said so far."""
+    prefix = "force_rmmod: "
+    return [r.text.removeprefix(prefix) for r in guest.log() if r.text.startswith(prefix)]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +57,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def build_changed(build_module: Callable[[str], tuple[Path, ...]], tmp_path: Path) -> BuildChanged:
+def upload(guest: Guest, build_module: Build) -> Upload:
+    """Builds a module of kmod/ and puts it into the guest; returns its path there."""
+
+    def put(name: str) -> str:
+        (ko,) = build_module(name)
+        return guest.upload(ko)
+
+    return put
+
+
+@pytest.fixture
+def build_changed(build_module: Build, tmp_path: Path) -> BuildChanged:
     """Builds a module of kmod/ after changes of its sources."""
 
     def build(name: str, *changes: tuple[str, str, str]) -> Path:

@@ -18,10 +18,10 @@ from harness.machine.machine import Machine
 from harness.places import Choice, open_place
 from harness.verdict.splats import find_splats
 from harness.workbench import Workbench
+from tests.vm.conftest import Build
 
 pytestmark = pytest.mark.vm
 
-Build = Callable[[str], tuple[Path, ...]]
 Load = Callable[..., str]
 
 RING = """// SPDX-License-Identifier: GPL-2.0-only

@@ -8,7 +8,6 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,9 @@ from harness.rescue.package import build_package, program_sources, rescue_module
 from harness.rescue.rescue import Request, rescue
 from harness.verdict.splats import find_splats
 from harness.workbench import Workbench
-from tests.vm.conftest import BuildChanged
+from tests.vm.conftest import Build, BuildChanged
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
-
-Build = Callable[[str], tuple[Path, ...]]
 
 
 @dataclass
@@ -239,31 +236,23 @@ def test_without_the_right(bench: Bench) -> None:
     bench.check_left_well()
 
 
-def test_modules_disabled(bench: Bench) -> None:
-    bench.load("depend_s")
-    assert bench.guest.write("/proc/sys/kernel/modules_disabled", "1") == OK
-    answer = bench.ask("depend_s")
-    assert answer["exit_code"] == Exit.CHECK_FAILED
-    assert "kernel.modules_disabled is 1" in answer["reason"]
-    bench.check_left_well()
+# File that forbids loading, what is written there, what the refusal says.
+FORBIDDEN = {
+    "modules disabled": ("/proc/sys/kernel/modules_disabled", "1", "kernel.modules_disabled is 1"),
+    "locked down": ("/sys/kernel/security/lockdown", "integrity", "locked down (integrity)"),
+    "only signed modules": ("/sys/module/module/parameters/sig_enforce", "Y", "signed"),
+}
 
 
-def test_locked_down(bench: Bench) -> None:
+@pytest.mark.parametrize("why", FORBIDDEN)
+def test_loading_is_forbidden(bench: Bench, why: str) -> None:
+    file, value, reason = FORBIDDEN[why]
     bench.load("depend_s")
     bench.guest.run("mount", "-t", "securityfs", "securityfs", "/sys/kernel/security")
-    assert bench.guest.write("/sys/kernel/security/lockdown", "integrity") == OK
+    assert bench.guest.write(file, value) == OK
     answer = bench.ask("depend_s")
     assert answer["exit_code"] == Exit.CHECK_FAILED
-    assert "locked down (integrity)" in answer["reason"]
-    bench.check_left_well()
-
-
-def test_only_signed_modules(bench: Bench) -> None:
-    bench.load("depend_s")
-    assert bench.guest.write("/sys/module/module/parameters/sig_enforce", "Y") == OK
-    answer = bench.ask("depend_s")
-    assert answer["exit_code"] == Exit.CHECK_FAILED
-    assert "signed" in answer["reason"]
+    assert reason in answer["reason"]
     bench.check_left_well()
 
 

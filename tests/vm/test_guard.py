@@ -3,38 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
 from harness.verdict.splats import find_splats
+from tests.vm.conftest import Upload, rescue_log
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
-Build = Callable[[str], tuple[Path, ...]]
-Upload = Callable[[str], str]
-
 PARAMETERS = "/sys/module/force_rmmod/parameters"
-
-
-@pytest.fixture
-def upload(guest: Guest, build_module: Build) -> Upload:
-    """Builds a module of kmod/ and puts it into the guest; returns its path there."""
-
-    def put(name: str) -> str:
-        (ko,) = build_module(name)
-        return guest.upload(ko)
-
-    return put
-
-
-def words(guest: Guest) -> list[str]:
-    """What force_rmmod has said so far."""
-    prefix = "force_rmmod: "
-    return [r.text.removeprefix(prefix) for r in guest.log() if r.text.startswith(prefix)]
 
 
 def test_another_target(guest: Guest, upload: Upload) -> None:
@@ -46,7 +24,7 @@ def test_another_target(guest: Guest, upload: Upload) -> None:
     assert guest.insmod(faults, {"scenario": "null"}, call="init") == KILLED
     assert guest.write(f"{PARAMETERS}/explain", "1") == OK
     assert guest.write(f"{PARAMETERS}/target", "faults\n") == OK
-    assert "outcome: would be undone and reset" in words(guest)
+    assert "outcome: would be undone and reset" in rescue_log(guest)
     assert guest.initstate("faults") == "coming"
     assert guest.write(f"{PARAMETERS}/explain", "0") == OK
     assert guest.write(f"{PARAMETERS}/target", "faults\n") == OK
@@ -63,7 +41,7 @@ def test_another_target(guest: Guest, upload: Upload) -> None:
 
 def guarded(guest: Guest, upload: Upload, names: str = "*") -> None:
     """Load force_rmmod as the guard of these modules."""
-    assert guest.insmod(upload("force_rmmod"), {"guard": names}, call="init") == OK, words(guest)
+    assert guest.insmod(upload("force_rmmod"), {"guard": names}, call="init") == OK, rescue_log(guest)
 
 
 KINDS = ("null", "bug", "protection", "jump", "atomic", "irqs_off", "probe", "probe_attach", "exit")
@@ -80,9 +58,11 @@ def test_every_kind(guest: Guest, upload: Upload, panic: int) -> None:
             assert guest.insmod(faults, {"scenario": kind}) == OK
             assert guest.rmmod("faults") == OK
         else:
-            assert guest.insmod(faults, {"scenario": kind}) == "EFAULT", (kind, words(guest)[-9:])
+            assert guest.insmod(faults, {"scenario": kind}) == "EFAULT", (kind, rescue_log(guest)[-9:])
         assert "faults" not in guest.modules(), kind
-        assert guest.insmod(faults, {"fault": "0", "scenario": kind}, call="finit") == OK, words(guest)[-9:]
+        assert guest.insmod(faults, {"fault": "0", "scenario": kind}, call="finit") == OK, rescue_log(guest)[
+            -9:
+        ]
         assert guest.rmmod("faults") == OK, kind
         assert len(find_splats(guest.log())) == count, [s.title for s in find_splats(guest.log())]
     assert guest.rmmod("force_rmmod") == OK

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -16,11 +15,9 @@ from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
 from harness.kernels.kernel import Kernel
 from harness.verdict.splats import find_splats
-from tests.vm.conftest import BuildChanged
+from tests.vm.conftest import BuildChanged, Upload, rescue_log
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
-
-Build = Callable[[str], tuple[Path, ...]]
 
 RELOADS = 5
 # Files that block for ever, or that only root's debugger should touch; everything else is read.
@@ -189,26 +186,9 @@ LEFT = (
 )
 
 
-@pytest.fixture
-def upload(guest: Guest, build_module: Build) -> Callable[[str], str]:
-    """Builds a module of kmod/ and puts it into the guest; returns its path there."""
-
-    def put(name: str) -> str:
-        (ko,) = build_module(name)
-        return guest.upload(ko)
-
-    return put
-
-
 def exists(guest: Guest, path: str) -> bool:
     """Whether there is such a file or folder in the guest."""
     return guest.run("ls", "-d", path).returncode == 0
-
-
-def rescue_log(guest: Guest) -> list[str]:
-    """What force_rmmod has said so far."""
-    prefix = "force_rmmod: "
-    return [r.text.removeprefix(prefix) for r in guest.log() if r.text.startswith(prefix)]
 
 
 def check_errors(guest: Guest, faults: str) -> None:
@@ -275,7 +255,7 @@ def holding(guest: Guest, path: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scenario", [*STUCK, *LEFT], ids=str)
-def test_rescued(guest: Guest, upload: Callable[[str], str], scenario: Scenario) -> None:
+def test_rescued(guest: Guest, upload: Upload, scenario: Scenario) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"scenario": scenario.name}) == scenario.load
     if scenario.state == "going":
@@ -293,7 +273,7 @@ def test_rescued(guest: Guest, upload: Callable[[str], str], scenario: Scenario)
     check_rescued(guest, faults, scenario)
 
 
-def test_dead_asynchronous_probe(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_dead_asynchronous_probe(guest: Guest, upload: Upload) -> None:
     """The worker died; insmod waits for it, and so would every rmmod. A rescue that is refused leaves it so."""
     faults, rescue = upload("faults"), upload("force_rmmod")
     scenario = Scenario(
@@ -319,7 +299,7 @@ def test_dead_asynchronous_probe(guest: Guest, upload: Callable[[str], str]) -> 
 
 
 @pytest.mark.parametrize("scenario", ["sleep", "busy"])
-def test_slow_is_not_dead(guest: Guest, upload: Callable[[str], str], scenario: str) -> None:
+def test_slow_is_not_dead(guest: Guest, upload: Upload, scenario: str) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     guest.run("sh", "-c", f"kmodctl finit {faults} scenario={scenario} > /tmp/loader 2>&1 < /dev/null &")
     pid = guest.run("sh", "-c", "sleep 1; pidof kmodctl").output.strip()
@@ -347,9 +327,7 @@ def test_slow_is_not_dead(guest: Guest, upload: Callable[[str], str], scenario: 
         ),
     ],
 )
-def test_what_is_alive_is_refused(
-    guest: Guest, upload: Callable[[str], str], scenario: str, alive: str
-) -> None:
+def test_what_is_alive_is_refused(guest: Guest, upload: Upload, scenario: str, alive: str) -> None:
     """Of a kind that no row knows: found by the scan of memory."""
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"scenario": scenario}) == KILLED
@@ -367,14 +345,14 @@ def test_what_is_alive_is_refused(
     assert len(find_splats(guest.log())) == 1
 
 
-def test_without_the_scan(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_without_the_scan(guest: Guest, upload: Upload) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"scenario": "sysrq"}) == KILLED
     assert guest.insmod(rescue, {"target": "faults", "scan": "0"}, call="init") == OK
     assert not any(line.startswith(("scan: ", "alive: ", "references: ")) for line in rescue_log(guest))
 
 
-def test_an_open_file_is_no_leak(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_an_open_file_is_no_leak(guest: Guest, upload: Upload) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
     with holding(guest, "/dev/faults_misc") as pid:
@@ -388,7 +366,7 @@ def test_an_open_file_is_no_leak(guest: Guest, upload: Callable[[str], str]) -> 
     assert find_splats(guest.log()) == ()
 
 
-def test_addresses_by_hand(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_addresses_by_hand(guest: Guest, upload: Upload) -> None:
     """Those handed over come first, each is checked, and a wrong one is refused by name."""
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"scenario": "misc"}) == KILLED
@@ -430,9 +408,7 @@ GROWN = (
 )
 
 
-def test_unknown_kernel(
-    guest: Guest, kernel: Kernel, upload: Callable[[str], str], build_changed: BuildChanged
-) -> None:
+def test_unknown_kernel(guest: Guest, kernel: Kernel, upload: Upload, build_changed: BuildChanged) -> None:
     """A kernel newer than any known, whose private structures are others: refused, each by name."""
     header = "../include/compat.h"
     changes = [(header, text, f"{text}\tvoid *grown[2];\n") for _, text in GROWN]
@@ -473,7 +449,7 @@ def test_unknown_kernel(
     assert len(find_splats(guest.log())) == 1
 
 
-def test_explain_touches_nothing(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_explain_touches_nothing(guest: Guest, upload: Upload) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
     guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/holder")

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
@@ -15,10 +14,10 @@ from harness.kernels.kernel import Kernel
 from harness.trace import SYSTEM_CALLS, only_call, record_unload
 from harness.verdict.splats import find_splats
 from harness.verdict.way_out import take_steps
+from tests.vm.conftest import Build
 
 pytestmark = pytest.mark.vm
 
-Build = Callable[[str], tuple[Path, ...]]
 EVENT = re.compile(r"states_watch: (?P<name>\w+): (?P<where>.+), state (?P<state>\w+), count (?P<count>-?\d+)")
 
 # (where it is seen, state, count). The count of 1 is init's own reference; -1 is what delete_module leaves.

@@ -16,25 +16,13 @@ from harness.guest.observation import KILLED, OK
 from harness.kernels.kernel import Kernel
 from harness.machine.kernel_modules import with_dependencies
 from harness.verdict.splats import find_splats
+from tests.vm.conftest import Upload
 
 pytestmark = pytest.mark.vm
 
 EV_SYN, EV_REL, REL_X, REL_Y = 0, 2, 0, 1
 COORDINATES = "/sys/devices/platform/vms/coordinates"
 INPUT_EVENT = struct.Struct("llHHi")  # struct input_event on a 64-bit machine
-
-Build = Callable[[str], tuple[Path, ...]]
-
-
-@pytest.fixture
-def upload(guest: Guest, build_module: Build) -> Callable[[str], str]:
-    """Builds a module of kmod/ and puts it into the guest; returns its path there."""
-
-    def put(name: str) -> str:
-        (ko,) = build_module(name)
-        return guest.upload(ko)
-
-    return put
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
@@ -63,7 +51,7 @@ def load_evdev(guest: Guest, kernel: Kernel) -> None:
         assert guest.insmod(guest.upload_bytes(image, f"{name}.ko")) == OK
 
 
-def test_a_move_arrives_as_events(guest: Guest, kernel: Kernel, upload: Callable[[str], str]) -> None:
+def test_a_move_arrives_as_events(guest: Guest, kernel: Kernel, upload: Upload) -> None:
     load_evdev(guest, kernel)
     assert guest.insmod(upload("vms")) == OK
     events = read_events(guest, "5 -3", 3)
@@ -71,12 +59,12 @@ def test_a_move_arrives_as_events(guest: Guest, kernel: Kernel, upload: Callable
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 x", "1 2 3", "99999999999 1", "1,2"])
-def test_bad_coordinates_are_refused(guest: Guest, upload: Callable[[str], str], text: str) -> None:
+def test_bad_coordinates_are_refused(guest: Guest, upload: Upload, text: str) -> None:
     assert guest.insmod(upload("vms")) == OK
     assert "Invalid argument" in guest.write(COORDINATES, text + "\n")
 
 
-def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Upload) -> None:
     vms, rescue = upload("vms"), upload("force_rmmod")
 
     # The oops, and what is seen of it.
@@ -123,7 +111,7 @@ def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Callable[[s
     assert find_splats(guest.log()) == (splat,)
 
 
-def test_rescue_refuses(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_rescue_refuses(guest: Guest, upload: Upload) -> None:
     rescue = upload("force_rmmod")
     assert guest.insmod(upload("depend_s")) == OK
     assert guest.insmod(upload("depend_a")) == OK
@@ -142,7 +130,7 @@ def test_rescue_refuses(guest: Guest, upload: Callable[[str], str]) -> None:
     assert find_splats(guest.log()) == ()
 
 
-def test_a_used_module_cannot_go(guest: Guest, upload: Callable[[str], str]) -> None:
+def test_a_used_module_cannot_go(guest: Guest, upload: Upload) -> None:
     for name in ("depend_s", "depend_a", "depend_b"):
         assert guest.insmod(upload(name)) == OK
     assert guest.holders("depend_s") == ("depend_a", "depend_b")
