@@ -60,9 +60,8 @@ def test_every_kind(guest: Guest, upload: Upload, panic: int) -> None:
         else:
             assert guest.insmod(faults, {"scenario": kind}) == "EFAULT", (kind, rescue_log(guest)[-9:])
         assert "faults" not in guest.modules(), kind
-        assert guest.insmod(faults, {"fault": "0", "scenario": kind}, call="finit") == OK, rescue_log(guest)[
-            -9:
-        ]
+        loaded = guest.insmod(faults, {"fault": "0", "scenario": kind}, call="finit")
+        assert loaded == OK, rescue_log(guest)[-9:]
         assert guest.rmmod("faults") == OK, kind
         assert len(find_splats(guest.log())) == count, [s.title for s in find_splats(guest.log())]
     assert guest.rmmod("force_rmmod") == OK
