@@ -51,7 +51,7 @@ class SshRunner:
         """See Runner.run. The command is an argv list; the far shell sees it quoted."""
         command = shlex.join(argv)
         try:
-            with contextlib.closing(self._open(deadline)) as channel:
+            with contextlib.closing(self._open(deadline, command)) as channel:
                 channel.exec_command(command)
                 if stdin:
                     self._send(channel, stdin, deadline, command)
@@ -74,8 +74,13 @@ class SshRunner:
         """See Runner.alive."""
         return bool(self.transport.is_active())
 
-    def _open(self, deadline: Deadline) -> paramiko.Channel:
-        channel = self.transport.open_session(timeout=deadline.remaining() + HEARTBEAT_SECONDS)
+    def _open(self, deadline: Deadline, command: str) -> paramiko.Channel:
+        try:
+            channel = self.transport.open_session(timeout=deadline.remaining() + HEARTBEAT_SECONDS)
+        except paramiko.SSHException:
+            if self.alive():  # no answer, but the connection stands: the same as a command that does not return
+                self._tick(deadline, command)
+            raise
         channel.set_combine_stderr(True)
         channel.settimeout(HEARTBEAT_SECONDS)
         return channel

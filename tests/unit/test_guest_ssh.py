@@ -94,6 +94,17 @@ def test_a_command_that_does_not_return_is_a_hang() -> None:
         ssh.run(["sleep"], Deadline(0.3, "sleep"))
 
 
+def test_a_machine_that_opens_no_channel_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object) -> int:
+        time.sleep(2)
+        return paramiko.common.OPEN_SUCCEEDED
+
+    with runner(lambda *_: None, Watch()) as ssh:
+        monkeypatch.setattr("tests.unit.ssh_server._Interface.check_channel_request", late)
+        with pytest.raises(GuestHang, match="`true` did not return within"):
+            ssh.run(["true"], Deadline(0.3, "x"))
+
+
 def test_the_machines_end_is_noticed_while_waiting() -> None:
     watch = Watch()
 
