@@ -125,7 +125,7 @@ class Guest:
 
     def log(self, since: int = 0, *, seconds: float | None = None) -> tuple[KernelRecord, ...]:
         """Records of the kernel log whose sequence number is `since` or more."""
-        return parse_kmsg(self.run("kmodctl", "kmsg", str(since), seconds=seconds).output)
+        return parse_kmsg(self._output("kmodctl", "kmsg", str(since), seconds=seconds))
 
     def log_mark(self) -> int:
         """The sequence number that the next record will have; for `log`."""
@@ -146,7 +146,7 @@ class Guest:
 
     def holders(self, name: str) -> tuple[str, ...]:
         """The modules that hold this one, sorted by name."""
-        return tuple(sorted(self.run("ls", f"/sys/module/{name}/holders").output.split()))
+        return tuple(sorted(self._output("ls", f"/sys/module/{name}/holders").split()))
 
     def kallsyms(self, *, module: str = "", name: str = "") -> tuple[Symbol, ...]:
         """Symbols of the running kernel, of one module and/or of one exact name."""
@@ -165,8 +165,8 @@ class Guest:
         result = self.run("sh", "-c", 'cat > "$1"', "sh", path, stdin=text.encode())
         return OK if result.returncode == 0 else result.output.strip()
 
-    def _output(self, *argv: str) -> str:
-        result = self.run(*argv)
+    def _output(self, *argv: str, seconds: float | None = None) -> str:
+        result = self.run(*argv, seconds=seconds)
         if result.returncode != 0:
             raise HarnessError(f"in the guest: {' '.join(argv)}", evidence=result.output.splitlines()[-10:])
         return result.output

@@ -118,7 +118,7 @@ class _Observer:
                 self._see(unload=self._guest.rmmod(name))
                 self._see(listed_after=name in self._guest.modules())
         except GuestHang:
-            with contextlib.suppress(GuestFailure):
+            with contextlib.suppress(Failure):
                 self._see(records=self._guest.log(mark, seconds=LAST_WORDS_SECONDS))
             raise
         self._see(records=self._guest.log(mark))

@@ -183,6 +183,16 @@ def test_questions(question: Callable[[Guest], object], text: str, answer: objec
     assert question(_guest_that_prints(text)) == answer
 
 
+def test_a_module_that_is_not_there_has_no_holders() -> None:
+    with pytest.raises(HarnessError, match="No such file"):
+        _guest_that_prints("ls: /sys/module/x/holders: No such file or directory\n", 1).holders("x")
+
+
+def test_a_log_that_cannot_be_read_is_not_an_empty_one() -> None:
+    with pytest.raises(HarnessError, match="kmodctl kmsg 7"):
+        _guest_that_prints("Killed\n", 137).log(7)
+
+
 def test_a_file_that_cannot_be_read_is_an_error() -> None:
     with pytest.raises(HarnessError, match="No such file"):
         _guest_that_prints("cat: can't open '/x': No such file or directory\n", 1).read("/x")
