@@ -119,9 +119,13 @@ class _Observer:
                 self._see(listed_after=name in self._guest.modules())
         except GuestHang:
             with contextlib.suppress(Failure):
-                self._see(records=self._guest.log(mark, seconds=LAST_WORDS_SECONDS))
+                self._read_log(mark, LAST_WORDS_SECONDS)
             raise
-        self._see(records=self._guest.log(mark))
+        self._read_log(mark)
+
+    def _read_log(self, mark: int, seconds: float | None = None) -> None:
+        records = self._guest.log(mark, seconds=seconds)
+        self._see(records=records, lost=max(0, records[0].sequence - mark) if records else 0)
 
     def observation(self, console: Console) -> Observation:
         return Observation(

@@ -32,6 +32,7 @@ class Round:
     unload: str | None
     listed_after: bool | None  # still in /proc/modules after unloading
     records: tuple[KernelRecord, ...]  # kernel log from before loading to after unloading
+    lost: int = 0  # how many records before those the kernel overwrote: its buffer is small
 
 
 @dataclass(frozen=True)

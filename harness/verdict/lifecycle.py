@@ -52,8 +52,9 @@ def judge(module_name: str, expectation: Expectation, observation: Observation) 
 
     PASSED demands, for each of `reloads` rounds: loading returned OK, the state was exactly "Live", every
     `expect_log` pattern was found in a record of that round, unloading returned OK and the module was not
-    listed afterwards. Beside that: each dependency was loaded, no taint bit is new except O, E and
-    `expect_taint`, no splat appeared, and the observation ran to its end.
+    listed afterwards, and no record of the kernel log was overwritten before it was read. Beside that: each
+    dependency was loaded, no taint bit is new except O, E and `expect_taint`, no splat appeared, and the
+    observation ran to its end.
 
     `load: <errno>`: there is one round; loading failed with exactly that errno and the module was not listed,
     neither at once nor later. Nothing is unloaded.

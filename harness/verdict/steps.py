@@ -24,6 +24,9 @@ def judge_rounds(expectation: Expectation, observation: Observation, leniency: L
     """What is wrong with the rounds that were begun."""
     for current in observation.rounds:
         last = current is observation.rounds[-1]
+        if current.lost:
+            reason = f"round {current.number}: log: {current.lost} records were overwritten unread"
+            yield Finding(Outcome.CRASHED, f"{reason}: nothing proves that no splat was among them", current)
         if not last or observation.ending is Ending.COMPLETE:
             yield from _log(expectation, current, ())
         elif leniency.early:

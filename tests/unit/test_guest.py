@@ -115,6 +115,16 @@ def test_a_healthy_life(console: Console) -> None:
     assert stages[-1] == "unload vms, round 2"
 
 
+def test_records_that_were_overwritten_are_counted(console: Console) -> None:
+    class Chatty(FakeKernel):
+        def run(self, argv: Sequence[str], deadline: Deadline, *, stdin: bytes = b"") -> Result:
+            if argv[:2] == ("kmodctl", "kmsg") and argv[2] != "0":
+                return Result(tuple(argv), 0, "6,20,1000,-;vms: loaded\n")
+            return super().run(argv, deadline, stdin=stdin)
+
+    assert observe(Guest(Chatty()), console, VMS, [], 1).rounds[0].lost == 12
+
+
 def test_a_load_error_ends_the_rounds(console: Console) -> None:
     seen = observe(Guest(FakeKernel(finit=["22"])), console, VMS, [], 3)
     assert [(r.load, r.state, r.unload) for r in seen.rounds] == [("EINVAL", None, None)]

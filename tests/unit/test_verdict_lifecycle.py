@@ -150,6 +150,12 @@ def test_taint(taint: int | None, allowed: tuple[str, ...], outcome: Outcome) ->
     assert bool(seen.reasons) is (outcome is not Outcome.PASSED)
 
 
+def test_a_log_with_a_hole_proves_nothing() -> None:
+    seen = verdict(Expectation(reloads=1), replace(good_round(), lost=3))
+    assert seen.outcome is Outcome.CRASHED
+    assert "round 1: log: 3 records were overwritten unread" in seen.reasons[0]
+
+
 def test_taint_from_before_does_not_count() -> None:
     assert verdict(Expectation(), *THREE, taint_before=TAINT_W, taint_after=TAINT_W | TAINT_O).passed
 
