@@ -35,6 +35,24 @@ def open_progress(stream: TextIO) -> Iterator[Progress]:
         yield progress
 
 
+@contextlib.contextmanager
+def _followed(
+    label: str, running: _LiveTask | _PlainTask, clock: Callable[[], float], note: Callable[[str], None]
+) -> Iterator[None]:
+    """Say at the block's end how the task went, if it lasted or failed."""
+    start = clock()
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        seconds = clock() - start
+        if seconds >= SHOWN_AFTER or error:
+            note(f"{label}: {_end_word(error, running.outcome)} after {seconds_text(seconds)}")
+
+
 def _end_word(error: BaseException | None, outcome: str) -> str:
     if error is None:
         return outcome
@@ -84,19 +102,12 @@ class LiveProgress:
         number = self._display.add_task(plain(label), total=None, detail="")
         self._count(1)
         running = _LiveTask(self._display, number)
-        start = time.monotonic()
-        error: BaseException | None = None
-        try:
-            yield running
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            self._display.remove_task(number)
-            self._count(-1)
-            seconds = time.monotonic() - start
-            if seconds > SHOWN_AFTER or error:
-                self.note(f"{label}: {_end_word(error, running.outcome)} after {seconds_text(seconds)}")
+        with _followed(label, running, time.monotonic, self.note):
+            try:
+                yield running
+            finally:
+                self._display.remove_task(number)
+                self._count(-1)
 
     def note(self, text: str) -> None:
         """See harness.progress.Progress."""
@@ -164,18 +175,12 @@ class PlainProgress:
         running = _PlainTask(label, self._clock())
         with self._lock:
             self._running.append(running)
-        error: BaseException | None = None
-        try:
-            yield running
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            with self._lock:
-                self._running.remove(running)
-            seconds = self._clock() - running.start
-            if running.told is not None or seconds > SHOWN_AFTER or error:
-                self.note(f"{label}: {_end_word(error, running.outcome)} after {seconds_text(seconds)}")
+        with _followed(label, running, self._clock, self.note):
+            try:
+                yield running
+            finally:
+                with self._lock:
+                    self._running.remove(running)
 
     def note(self, text: str) -> None:
         """See harness.progress.Progress. A stream that is closed or broken does not end the run."""
