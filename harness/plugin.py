@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.build.module import KBUILD_FILES, MANIFEST
-from harness.errors import Exit, Failure, HarnessError, UsageError
+from harness.errors import Exit, HarnessError, UsageError
 from harness.module_tests import (
     AHEAD,
     NO_VERDICT,
@@ -126,14 +126,10 @@ def _prepare(session: pytest.Session, stack: contextlib.ExitStack) -> None:
 
     workbench = workbench_of(session.config)
     ready = [item for item in items if _can_have_kernel(item)]
-    try:
+    with _left_to_the_tests():
         workbench.build([(item.module, workbench.kernel(item.spec)) for item in ready])
-    except UsageError:
-        raise
-    except HarnessError:
-        pass  # each test tries again what it needs itself, and says so
     for spec, count in tests.items():
-        with contextlib.suppress(Failure):
+        with _left_to_the_tests():
             workbench.fleet.expect(workbench.kernel(spec), count)
     jobs = min(session.config.getoption("--jobs") or default_jobs(), max(1, len(ready)))
     if jobs > 1:
@@ -149,13 +145,22 @@ def _kernel_of(item: pytest.Item) -> str:
     return item.callspec.params["kernel"] if wants and hasattr(item, "callspec") else ""
 
 
-def _can_have_kernel(item: ModuleItem) -> bool:
-    """Otherwise the test itself will meet the reason, and say so."""
+@contextlib.contextmanager
+def _left_to_the_tests() -> Iterator[None]:
+    """Each test tries again what it needs itself, and says why it cannot be had; wrong usage ends the run."""
     try:
+        yield
+    except UsageError:
+        raise
+    except HarnessError:
+        pass
+
+
+def _can_have_kernel(item: ModuleItem) -> bool:
+    with _left_to_the_tests(), contextlib.suppress(pytest.skip.Exception):
         item.kernel()
-    except (HarnessError, pytest.skip.Exception):
-        return False
-    return True
+        return True
+    return False
 
 
 # ---- outcomes ---------------------------------------------------------------------------------------------

@@ -161,6 +161,7 @@ def test_wrong_timeout_factor(front: Front, factor: str) -> None:
         ("--reloads 0", "--reloads 0: want 1 or more"),
         ("--machine warp", "no machine named warp"),
         ("--make-arg M=/x", "'M=/x' cannot be given to make here"),
+        ("--kernel ./nowhere", "kernel ./nowhere: no such folder"),
     ],
 )
 def test_wrong_usage_of_the_plugin(front: Front, words: str, message: str) -> None:
