@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from harness import process
 from harness.deadline import Deadline
 from harness.errors import DeadlineError
+from harness.settings import PROJECT
 
 LIMIT_SECONDS = 0.25  # of processor time
 PROGRAM = bytes.fromhex(
@@ -61,7 +62,8 @@ def probe() -> ProbeResult:
     argv = [sys.executable, "-m", "harness.machine.kvm"]
     lines: list[str] = []
     try:
-        completed = process.run(argv, deadline=deadline, on_line=lines.append, check=False)
+        # -m looks into the working folder first, and there may be another harness in the user's.
+        completed = process.run(argv, deadline=deadline, cwd=PROJECT, on_line=lines.append, check=False)
     except DeadlineError:
         return ProbeResult(False, "a test program on it did not end")
     if completed.returncode == 0:

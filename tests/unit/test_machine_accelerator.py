@@ -76,3 +76,10 @@ def test_unknown_word() -> None:
 def test_the_probe_always_ends_with_a_reason() -> None:
     result = kvm.probe()
     assert result.reason
+
+
+def test_the_probe_is_ours_wherever_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('another harness')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "another harness" not in kvm.probe().reason
