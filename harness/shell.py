@@ -21,8 +21,8 @@ from harness.guest.runner import Watch
 CHUNK = 1 << 14
 
 
-def interact(transport: paramiko.Transport, watch: Watch) -> int:
-    """Relay the terminal to a login shell until it ends; return its exit code.
+def interact(transport: paramiko.Transport, watch: Watch) -> None:
+    """Relay the terminal to a login shell until it ends.
 
     Without a terminal, standard input is run as commands. Raises what ended the machine.
     """
@@ -33,7 +33,6 @@ def interact(transport: paramiko.Transport, watch: Watch) -> int:
         _relay(channel, watch)
         if not transport.is_active():
             watch.diagnose()
-        return channel.recv_exit_status()
 
 
 @contextlib.contextmanager
