@@ -174,8 +174,8 @@ def pytest_runtest_makereport(
     report = yield
     error = call.excinfo.value if call.excinfo else None
     # A module's own failure is a CheckFailure; whatever else ends its test is no verdict about it.
-    unforeseen = isinstance(item, ModuleItem) and report.failed and not isinstance(error, CheckFailure)
-    if error and (unforeseen or isinstance(error, HarnessError)):
+    unforeseen = isinstance(item, ModuleItem) and not isinstance(error, CheckFailure)
+    if report.failed and error and (unforeseen or isinstance(error, HarnessError)):
         item.config.stash[NO_VERDICT] = True
         if isinstance(item, ModuleItem):
             item.config.stash[ROWS].append(no_verdict_row(item, error, call.duration))

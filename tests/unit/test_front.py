@@ -248,6 +248,17 @@ def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tup
     assert done.returncode == Exit.NO_VERDICT
 
 
+def test_an_expected_failure_of_the_harness_is_none(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nfrom harness.errors import HarnessError\n"
+        "@pytest.mark.xfail\ndef test_it():\n    raise HarnessError('no machine')\n"
+    )
+    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=tmp_path, check=False)
+    assert "1 xfailed" in done.output
+    assert done.returncode == Exit.OK
+
+
 def test_all_modules_are_those_with_a_kbuild_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("plain", "include", "other"):
         (tmp_path / "kmod" / name).mkdir(parents=True)
