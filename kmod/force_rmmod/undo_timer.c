@@ -11,6 +11,7 @@
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 
@@ -18,6 +19,10 @@
 
 /* More clocks than any version has. */
 #define FR_CLOCKS 16
+
+/* More timers than one queue ever has, and more than the variables of a processor take. */
+#define FR_TIMERS 10000
+#define FR_CPU_SIZE 0x200000L
 
 /* Of the victim's code, as a queued object has it. */
 static bool fr_timer_is_code(const struct module *victim, const unsigned long *word)
@@ -64,11 +69,34 @@ static int fr_timer_each_word(struct module *victim, struct fr_finds *finds,
 
 /* ---- timer_list ---- */
 
+/* Of each processor, one byte among its variables, where the heads of its queues are. */
+static DEFINE_PER_CPU(char, fr_timer_near);
+
+/*
+ * From one queued timer to the one before, up to the head, which lies with the
+ * variables of the processor that the timer names.
+ */
 static bool fr_timer_is_queued(const struct timer_list *copy, const struct timer_list *timer)
 {
-	struct hlist_node *back;
+	unsigned int cpu = copy->flags & TIMER_CPUMASK;
+	struct hlist_node *const *link = (struct hlist_node *const *)copy->entry.pprev;
+	const struct hlist_node *node = &timer->entry, *next;
+	int steps;
 
-	return fr_peek(&back, copy->entry.pprev, sizeof(back)) && back == &timer->entry;
+	if (cpu >= nr_cpu_ids || copy->flags & TIMER_MIGRATING)
+		return false;
+
+	for (steps = 0; steps < FR_TIMERS; steps++) {
+		if (!fr_peek(&next, link, sizeof(next)) || next != node)
+			return false;
+		if (abs((long)link - (long)per_cpu_ptr(&fr_timer_near, cpu)) < FR_CPU_SIZE)
+			return true;
+		node = container_of(link, struct hlist_node, next);
+		if (!fr_peek(&link, &node->pprev, sizeof(link)))
+			return false;
+	}
+
+	return false;
 }
 
 static int fr_timer_word(struct module *victim, unsigned long *word, void *data)
