@@ -44,12 +44,12 @@ class Context:
         """A fleet of its own; the caller closes it."""
         return Fleet(self.settings, self.progress, MachineOptions(clone=clone, spares=spares))
 
-    def module(self) -> Path:
-        """The .ko that is loaded, built for the kernel."""
+    def module(self, name: str = MODULE) -> Path:
+        """The .ko of a module, by name or folder, built for the kernel."""
         workbench = Workbench(self.settings, self.progress, Options())
-        (build,) = workbench.build([(resolve_module(MODULE), workbench.kernel(self.kernel))])
+        (build,) = workbench.build([(resolve_module(name), workbench.kernel(self.kernel))])
         if not build.objects:
-            raise HarnessError(f"{MODULE} cannot be built", evidence=build.problems, log=build.log)
+            raise HarnessError(f"{name} cannot be built", evidence=build.problems, log=build.log)
         return build.objects[0]
 
 

@@ -31,6 +31,9 @@ extern bool fr_explain;
 
 void *fr_lookup_name(const char *symbol, size_t size);
 
+/* Gives back what was allocated to make look-ups fast; any can still follow. */
+void fr_lookup_forget(void);
+
 /*
  * layout.c: 0, or -EOPNOTSUPP for a kernel whose private structures nobody has
  * compared with compat.h, or, told by who finds out, one that is another.

@@ -10,9 +10,7 @@
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
-#include <linux/mm.h>
 #include <linux/string.h>
-#include <linux/uaccess.h>
 #include <linux/version.h>
 
 #include "force_rmmod.h"
@@ -39,25 +37,18 @@ int fr_layout_unknown(const char *structure)
 	return -EOPNOTSUPP;
 }
 
-/* 5.10 warns about a careful read of an address that no pointer can have. */
-static bool fr_layout_read(void *copy, const void *address, size_t size)
-{
-	return (unsigned long)address >= PAGE_OFFSET &&
-	       !copy_from_kernel_nofault(copy, address, size);
-}
-
 bool fr_layout_is_word(const void *address, const void *value)
 {
 	const void *word;
 
-	return fr_layout_read(&word, address, sizeof(word)) && word == value;
+	return fr_peek(&word, address, sizeof(word)) && word == value;
 }
 
 bool fr_layout_is_listed(const struct list_head *node)
 {
 	struct list_head copy;
 
-	return fr_layout_read(&copy, node, sizeof(copy)) &&
+	return fr_peek(&copy, node, sizeof(copy)) &&
 	       fr_layout_is_word(&copy.next->prev, node) &&
 	       fr_layout_is_word(&copy.prev->next, node);
 }
@@ -67,7 +58,7 @@ bool fr_layout_is_string(const char *address, const char *expected)
 	char copy[64];
 	size_t size = strlen(expected) + 1;
 
-	return size <= sizeof(copy) && fr_layout_read(copy, address, size) &&
+	return size <= sizeof(copy) && fr_peek(copy, address, size) &&
 	       !memcmp(copy, expected, size);
 }
 
@@ -75,5 +66,5 @@ bool fr_layout_is_named(const char *const *pointer, const char *expected)
 {
 	const char *name;
 
-	return fr_layout_read(&name, pointer, sizeof(name)) && fr_layout_is_string(name, expected);
+	return fr_peek(&name, pointer, sizeof(name)) && fr_layout_is_string(name, expected);
 }

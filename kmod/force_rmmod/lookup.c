@@ -9,20 +9,27 @@
  *
  *	insmod force_rmmod.ko target=vms symbols=modules:ffffffff8268d4d0,...
  *
- * Those come first; `modinfo -F symbol` lists the names. An address is believed
- * only if sprint_symbol() names the same symbol for it, at offset 0, in the
- * kernel itself and large enough.
+ * Those come first; `modinfo -F symbol` lists the names.
+ *
+ * Where the kernel goes through all names for each that is asked for, it is asked
+ * for two only, where its variables begin and end; the names of all in between are
+ * read by address, which is quick.
+ *
+ * An address is believed only if sprint_symbol() names the same symbol for it, at
+ * offset 0, in the kernel itself and large enough.
  */
+#include <linux/jhash.h>
 #include <linux/kallsyms.h>
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
+#include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "force_rmmod.h"
 
-/* Kernels before 6.2 search all names for each; what was found is remembered. */
+/* What was found is remembered. */
 struct fr_known {
 	char symbol[40];
 	void *address;	/* NULL: there is none */
@@ -71,6 +78,92 @@ static void *fr_lookup_ask(const char *symbol)
 	return probe.addr;
 }
 
+/* ---- all variables at once ---- */
+
+#define FR_NAMES_MAX 65536
+
+struct fr_name {
+	u32 hash;	/* of the name */
+	u32 offset;	/* of the variable, from the first */
+};
+
+static struct fr_name *fr_names;
+static size_t fr_names_count;
+static unsigned long fr_names_start;
+
+static u32 fr_names_hash(const char *name, size_t len)
+{
+	return jhash(name, len, 0);
+}
+
+/* Adds what is at an address; returns how far the next one is, 0 if that is unknown. */
+static unsigned long fr_names_add(unsigned long address)
+{
+	char name[KSYM_SYMBOL_LEN];
+	unsigned long size;
+	char *rest;
+
+	sprint_symbol(name, address);
+	rest = strstr(name, "+0x0/");
+	if (!rest || kstrtoul(rest + 5, 0, &size))
+		return 0;
+
+	fr_names[fr_names_count++] = (struct fr_name){
+		.hash = fr_names_hash(name, rest - name),
+		.offset = address - fr_names_start,
+	};
+	return size;
+}
+
+static void fr_names_fill(void)
+{
+	unsigned long end = (unsigned long)fr_lookup_ask("__bss_stop");
+	unsigned long at, size = 1;
+
+	fr_names_start = (unsigned long)fr_lookup_ask("_sdata");
+	fr_names = kvmalloc_array(FR_NAMES_MAX, sizeof(*fr_names), GFP_KERNEL);
+	if (!fr_names_start || !fr_names)
+		return;
+
+	for (at = fr_names_start; at < end && size && fr_names_count < FR_NAMES_MAX; at += size)
+		size = fr_names_add(at);
+}
+
+/* The address, if it is one of those; else the kernel is asked as ever. */
+static void *fr_names_find(const char *symbol)
+{
+	u32 hash = fr_names_hash(symbol, strlen(symbol));
+	void *address;
+	size_t i;
+
+	if (!fr_names)
+		fr_names_fill();
+
+	for (i = 0; i < fr_names_count; i++) {
+		address = (void *)(fr_names_start + fr_names[i].offset);
+		if (fr_names[i].hash == hash && fr_lookup_confirms(address, symbol, 0))
+			return address;
+	}
+
+	return NULL;
+}
+
+void fr_lookup_forget(void)
+{
+	kvfree(fr_names);
+	fr_names = NULL;
+	fr_names_count = 0;
+}
+
+/* ---- one at a time ---- */
+
+static void *fr_lookup_find(const char *symbol)
+{
+	void *address = COMPAT_SLOW_KALLSYMS ? fr_names_find(symbol) : NULL;
+
+	return address ? address : fr_lookup_ask(symbol);
+}
+
 void *fr_lookup_name(const char *symbol, size_t size)
 {
 	struct fr_known *known = fr_known_entry(symbol);
@@ -84,7 +177,7 @@ void *fr_lookup_name(const char *symbol, size_t size)
 
 	if (!*known->symbol) {
 		strscpy(known->symbol, symbol, sizeof(known->symbol));
-		known->address = fr_lookup_ask(symbol);
+		known->address = fr_lookup_find(symbol);
 	}
 	known->handed = false;
 	if (!known->address || !fr_lookup_confirms(known->address, symbol, size)) {

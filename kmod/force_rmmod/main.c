@@ -273,6 +273,7 @@ static int fr_target_set(const char *value, const struct kernel_param *param)
 		return -ENODEV;
 
 	ret = fr_attend();
+	fr_lookup_forget();
 	module_put(THIS_MODULE);
 	return ret;
 }
@@ -316,6 +317,7 @@ static int __init fr_init(void)
 
 	kernel_param_lock(THIS_MODULE);
 	ret = fr_start();
+	fr_lookup_forget();
 	fr_state = ret ? FR_FAILED : FR_READY;
 	kernel_param_unlock(THIS_MODULE);
 

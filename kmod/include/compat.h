@@ -372,6 +372,16 @@ static inline struct task_struct *compat_kthread_stopper(struct task_struct *thr
 #endif
 }
 
+/*
+ * 60443c88f3a8 ("kallsyms: Improve the performance of kallsyms_lookup_name()") (in
+ * v6.2, and Debian's 6.1 is as quick): before, a name was searched for among all.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#define COMPAT_SLOW_KALLSYMS 1
+#else
+#define COMPAT_SLOW_KALLSYMS 0
+#endif
+
 /* kernel/kprobes.c: KPROBE_HASH_BITS, all versions up to v7.3. */
 #define COMPAT_KPROBE_HASH_BITS 6
 #define COMPAT_KPROBE_BUCKETS (1 << COMPAT_KPROBE_HASH_BITS)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""The rescue of a stuck module, on a machine on which a lot is going on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, timed
+from harness.errors import HarnessError
+from harness.guest.guest import Guest
+from harness.guest.observation import KILLED, OK
+
+RESCUE = "force_rmmod"
+MODULES = 100
+TASKS = 500
+SETTLE_SECONDS = 120.0
+# Each loaded module is this one under another name, of the same length.
+NAME = "crowd000"
+SOURCE = """\
+#include <linux/module.h>
+
+static int __init crowd_init(void)
+{
+	return 0;
+}
+
+static void __exit crowd_exit(void)
+{
+}
+
+module_init(crowd_init);
+module_exit(crowd_exit);
+
+MODULE_DESCRIPTION("One of many");
+MODULE_LICENSE("GPL");
+"""
+
+
+def crowd_module(context: Context) -> Path:
+    """The .ko that stands for all others."""
+    folder = context.scratch / NAME
+    folder.mkdir(exist_ok=True)
+    (folder / f"{NAME}.c").write_text(f"// SPDX-License-Identifier: GPL-2.0-only\n{SOURCE}")
+    (folder / "Kbuild").write_text(f"# SPDX-License-Identifier: GPL-2.0-only\nobj-m := {NAME}.o\n")
+    return context.module(str(folder))
+
+
+def places(image: bytes, name: str) -> list[int]:
+    """Where in a .ko the module's name stands that the kernel reads, which is that before a NUL."""
+    wanted = name.encode() + b"\0"
+    found = [place for place in range(len(image)) if image.startswith(wanted, place)]
+    if not found:
+        raise HarnessError(f"the name {name} does not stand in its .ko")
+    return found
+
+
+def crowd(guest: Guest, ko: Path) -> None:
+    """Load modules and start processes until there are as many as wanted."""
+    path = guest.upload(ko)
+    write = "; ".join(
+        f"printf %s $name | dd of={path} bs=1 seek={place} conv=notrunc 2> /dev/null"
+        for place in places(ko.read_bytes(), NAME)
+    )
+    modules = (
+        f"for n in $(seq -w 100 {100 + MODULES - 1}); do name={NAME[:-3]}$n; {write}; kmodctl init {path}; done"
+    )
+    tasks = f"for n in $(seq {TASKS}); do sleep 100000 > /dev/null 2>&1 < /dev/null & done"
+    guest.run("sh", "-c", f"{modules}; {tasks}", seconds=SETTLE_SECONDS)
+    loaded = len(guest.modules())
+    running = len(guest.run("sh", "-c", "ls -d /proc/[0-9]*").output.split())
+    if loaded < MODULES or running < TASKS:
+        raise HarnessError(f"{loaded} modules and {running} processes, not {MODULES} and {TASKS}")
+
+
+def rescue_once(guest: Guest, victim: str, rescue: str) -> Reading:
+    """Get a module stuck, and measure how long it takes until it can be removed."""
+    answers: list[str] = []
+    stuck = guest.insmod(victim, {"fault": "1"})
+    reading = timed(lambda: answers.append(guest.insmod(rescue, {"target": MODULE}, call="init", seconds=60)))
+    answers += [guest.rmmod(MODULE), guest.rmmod(RESCUE)]
+    if stuck != KILLED or answers != [OK, OK, OK]:
+        raise HarnessError(f"{MODULE}: {stuck}; rescue, removal of both: {', '.join(answers)}")
+    return reading
+
+
+@contextlib.contextmanager
+def rescue(context: Context) -> Iterator[Once]:
+    """Among many modules and tasks."""
+    victim, ko, others = context.module(), context.module(RESCUE), crowd_module(context)
+    with (
+        contextlib.closing(context.fleet()) as fleet,
+        fleet.machine(context.resolved(), "benchmark") as (_, guest),
+    ):
+        crowd(guest, others)
+        paths = guest.upload(victim), guest.upload(ko)
+        yield lambda: rescue_once(guest, *paths)
+
+
+BENCHMARKS = (Benchmark("rescue", f"rescue among {MODULES} modules and {TASKS} tasks", 0.5, 10, rescue),)
