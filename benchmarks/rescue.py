@@ -74,20 +74,29 @@ def crowd(guest: Guest, ko: Path) -> None:
         raise HarnessError(f"{loaded} modules and {running} processes, not {MODULES} and {TASKS}")
 
 
-def rescue_once(guest: Guest, victim: str, rescue: str) -> Reading:
+def rescue_once(guest: Guest, victim: str, rescue: str, *, scan: bool) -> Reading:
     """Get a module stuck, and measure how long it takes until it can be removed."""
     answers: list[str] = []
+    parameters = {"target": MODULE, "scan": str(int(scan))}
     stuck = guest.insmod(victim, {"fault": "1"})
-    reading = timed(lambda: answers.append(guest.insmod(rescue, {"target": MODULE}, call="init", seconds=60)))
+    reading = timed(lambda: answers.append(guest.insmod(rescue, parameters, call="init", seconds=60)))
     answers += [guest.rmmod(MODULE), guest.rmmod(RESCUE)]
     if stuck != KILLED or answers != [OK, OK, OK]:
         raise HarnessError(f"{MODULE}: {stuck}; rescue, removal of both: {', '.join(answers)}")
     return reading
 
 
+def memory_scan(guest: Guest, victim: str, rescue: str) -> Reading:
+    """How much longer a rescue takes that searches all memory, for each GiB of it."""
+    without = rescue_once(guest, victim, rescue, scan=False)
+    full = rescue_once(guest, victim, rescue, scan=True)
+    total = guest.run("awk", "/^MemTotal/ { print $2 }", "/proc/meminfo").output
+    return Reading((full.value - without.value) / (int(total) / (1 << 20)))
+
+
 @contextlib.contextmanager
-def rescue(context: Context) -> Iterator[Once]:
-    """Among many modules and tasks."""
+def crowded(context: Context) -> Iterator[tuple[Guest, str, str]]:
+    """A machine with many modules and tasks, and the paths of the stuck module and of the rescue in it."""
     victim, ko, others = context.module(), context.module(RESCUE), crowd_module(context)
     with (
         contextlib.closing(context.fleet()) as fleet,
@@ -95,7 +104,24 @@ def rescue(context: Context) -> Iterator[Once]:
     ):
         crowd(guest, others)
         paths = guest.upload(victim), guest.upload(ko)
-        yield lambda: rescue_once(guest, *paths)
+        yield guest, *paths
 
 
-BENCHMARKS = (Benchmark("rescue", f"rescue among {MODULES} modules and {TASKS} tasks", 0.5, 10, rescue),)
+@contextlib.contextmanager
+def rescue(context: Context) -> Iterator[Once]:
+    """Without a search of memory."""
+    with crowded(context) as there:
+        yield lambda: rescue_once(*there, scan=False)
+
+
+@contextlib.contextmanager
+def scan(context: Context) -> Iterator[Once]:
+    """The search alone."""
+    with crowded(context) as there:
+        yield lambda: memory_scan(*there)
+
+
+BENCHMARKS = (
+    Benchmark("rescue", f"rescue among {MODULES} modules, {TASKS} tasks", 0.5, 10, rescue),
+    Benchmark("scan", "search of memory in it, for each GiB", 4.0, 5, scan),
+)
