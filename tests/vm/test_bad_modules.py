@@ -10,7 +10,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.errors import Exit
+from harness.errors import Exit, HarnessError
+from harness.guest.guest import Guest
 from harness.kernels.kernel import Kernel
 from harness.machine import accelerator, kvm
 from harness.process import Completed
@@ -230,3 +231,10 @@ def test_kvm_that_was_trusted_wrongly(front: Front, kernel: Kernel) -> None:
     asked = front.run("vm-test", "--kernel", kernel.spec, "--module", "good", "--accel", "kvm")
     assert asked.returncode == Exit.NO_VERDICT, asked.output
     assert front.left_behind() == []
+
+
+@pytest.mark.one_kernel
+def test_a_log_that_cannot_be_read_is_not_an_empty_one(guest: Guest) -> None:
+    guest.run("mv", "/dev/kmsg", "/dev/hidden")
+    with pytest.raises(HarnessError, match="kmodctl kmsg"):
+        guest.log()

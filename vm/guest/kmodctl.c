@@ -136,6 +136,11 @@ static int print_log(unsigned long long from)
 	char record[8192];
 	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
+	if (fd < 0) {
+		perror("/dev/kmsg");
+		return 1;
+	}
+
 	for (;;) {
 		ssize_t length = read(fd, record, sizeof(record));
 
