@@ -252,6 +252,7 @@ def shell(
         "explain": "tell about the module and what would be done; touch nothing",
         "force": "take the risks that the rescue would refuse for",
         "keep": "make the module removable, but do not remove it",
+        "json": "one JSON object instead of text",
         "kernel": "what the board runs: a series, or a folder of .debs (default: found out)",
         "kdir": "the build tree of the board's kernel",
         "identity": "private key to log in with (default: the agent's, then ~/.ssh/id_*)",
@@ -266,6 +267,7 @@ def rescue(
     explain: bool = False,
     force: bool = False,
     keep: bool = False,
+    json: bool = False,
     kernel: str = "",
     kdir: str = "",
     identity: str = "",
@@ -278,7 +280,7 @@ def rescue(
 
     if _asks_for_help(name, "rescue"):
         return Exit.OK
-    flags = {"--explain": explain, "--force": force, "--keep": keep}
+    flags = {"--explain": explain, "--force": force, "--keep": keep, "--json": json}
     request = Request(
         address=parse_address(host),
         name=name,

@@ -25,7 +25,7 @@ class Request:
 
     address: Address
     name: str  # of the stuck module
-    flags: tuple[str, ...] = ()  # for the program: --explain, --force, --keep
+    flags: tuple[str, ...] = ()  # for the program: --explain, --force, --keep, --json
     kernel: str = ""  # spec; "": found out
     kdir: str = ""  # build tree; "": none
     identity: Path | None = None  # private key

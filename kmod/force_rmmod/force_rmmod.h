@@ -18,6 +18,9 @@ extern bool fr_force;
 /* main.c: whether what is found is told, and nothing done. */
 extern bool fr_explain;
 
+/* explain.c: tells all about the victim, and what a rescue would come to. */
+void fr_tell(struct module *victim);
+
 /*
  * lookup.c: the address of a variable that the kernel does not export, of at
  * least size bytes, or NULL. For data only. The name is listed in .modinfo, for
@@ -152,13 +155,16 @@ bool fr_tasks_can_lock(struct mutex *lock, const char *name);
 })
 
 /*
- * references.c: 0, or -EBUSY if a living task may return into the victim; of those
- * who only wait for asynchronous calls to be done, with but_waiters, none counts.
+ * references.c: tells which living tasks may return into the victim, and how many; of
+ * those who only wait for asynchronous calls to be done, with but_waiters, none counts.
  */
-int fr_references_check(const struct module *victim, bool but_waiters);
+int fr_references_tell(const struct module *victim, bool but_waiters);
 
-/* holders.c: 0, or -EBUSY if files, mappings, sockets or mounts lead into it. */
-int fr_holders_check(struct module *victim);
+/* holders.c: tells which files, sockets, mappings and mounts lead into it, and how many. */
+int fr_holders_tell(struct module *victim);
+
+/* Both: 0, or -EBUSY if there is anybody. */
+int fr_holders_check(struct module *victim, bool but_waiters);
 
 /* scan.c: copies memory that may not be there, or tells that it is not. */
 bool fr_peek(void *to, const void *from, size_t size);
@@ -175,7 +181,10 @@ bool fr_scan_done(void);
 int fr_scan_each(struct module *victim,
 		 int (*fn)(struct module *victim, unsigned long *word, void *data), void *data);
 
-/* proof.c: 0, or -EBUSY if one of them is certainly alive. Before the victim is freed. */
+/* proof.c: whether memory is somebody's variable, neither allocated nor the victim's. */
+bool fr_proof_is_static(const struct module *victim, unsigned long address);
+
+/* 0, or -EBUSY if one of them is certainly alive. Before the victim is freed. */
 int fr_proof_check(struct module *victim);
 
 /* devices.c: all registered devices, under a spinlock. */
@@ -215,6 +224,9 @@ int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format
 
 int fr_undo(struct module *victim, bool apply, bool repairs_only);
 
+/* Tells what it would do, as far as can be told before anything has been done. */
+void fr_undo_steps(struct module *victim, bool repairs_only);
+
 /* Held by whoever undoes anything: it is done for one victim at a time. */
 extern struct mutex fr_undo_lock;
 
@@ -228,6 +240,17 @@ extern char fr_undone[FR_UNDONE_SIZE];
  */
 int fr_probe_check_lock(struct module *victim, struct device *dev);
 bool fr_probe_is_half(const struct device *dev, const struct module *victim);
+
+/* undo_proc.c, undo_sysfs.c, undo_debugfs.c: whether the victim is behind an open file. */
+struct file;
+struct inode;
+
+bool fr_proc_is_opened(struct module *victim, const struct inode *inode);
+bool fr_sysfs_is_opened(const struct module *victim, const struct inode *inode);
+bool fr_debugfs_is_opened(struct module *victim, const struct file *file);
+
+/* undo_filesystem.c: the n-th type of the victim's that is mounted, or NULL. */
+struct file_system_type *fr_filesystem_mounted(struct module *victim, int n);
 
 /* undo_thread.c: whether a task is a living kernel thread of the victim's own. */
 bool fr_thread_is_of(struct task_struct *task, const struct module *victim);

@@ -151,8 +151,7 @@ static int fr_guard_clear(void *data)
 	if (ret < 0)
 		return ret;
 
-	ret = fr_references_check(mod, false);
-	return ret ? ret : fr_holders_check(mod);
+	return fr_holders_check(mod, false);
 }
 
 /* One at a time, as the rescue; and what dies in here is not the end either. */

@@ -4,8 +4,12 @@
  *
  * Whoever has one of them open will call the victim's code. Each is named with
  * the task's pid, command and descriptor. A file leads into the victim if its
- * operations, its inode's or its file system do, or its character device is the
- * victim's; a socket, if its operations or its protocol do.
+ * operations, its inode's or its file system do, if its character device is the
+ * victim's, or what the victim has in /proc, sysfs or debugfs is behind it; a
+ * socket, if its operations or its protocol do.
+ *
+ * Where a file system is mounted is read from /proc/PID/mountinfo, once for each
+ * namespace of mounts: how the kernel itself keeps it changes with every version.
  */
 #include <linux/cdev.h>
 #include <linux/fdtable.h>
@@ -17,64 +21,103 @@
 #include <linux/mmap_lock.h>
 #include <linux/module.h>
 #include <linux/net.h>
+#include <linux/nsproxy.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include <net/sock.h>
 
 #include "force_rmmod.h"
 
+#define FR_HOLDERS_PATH 128
+#define FR_HOLDERS_NAMESPACES 64	/* that are looked at */
+
 struct fr_holders {
-	const struct module *victim;
+	struct module *victim;
 	struct task_struct *task;
 	int count;
 };
+
+/* ---- files and sockets ---- */
 
 static bool fr_holders_ops(const struct file_operations *ops, const struct module *victim)
 {
 	return ops && (ops->owner == victim || fr_victim_has(victim, ops));
 }
 
-static bool fr_holders_socket(struct inode *inode, const struct module *victim)
+/* The socket behind a file, if it is one that leads into the victim. */
+static const struct socket *fr_holders_socket(struct inode *inode, const struct module *victim)
 {
 	const struct socket *sock;
 
 	if (!S_ISSOCK(inode->i_mode) || inode->i_sb->s_magic != SOCKFS_MAGIC)
-		return false;
+		return NULL;
 
 	sock = SOCKET_I(inode);
 	if (sock->ops && (sock->ops->owner == victim || fr_victim_has(victim, sock->ops)))
-		return true;
+		return sock;
+	if (sock->sk && (sock->sk->sk_prot->owner == victim ||
+			 fr_victim_has(victim, sock->sk->sk_prot)))
+		return sock;
 
-	return sock->sk && (sock->sk->sk_prot->owner == victim ||
-			    fr_victim_has(victim, sock->sk->sk_prot));
+	return NULL;
 }
 
-static bool fr_holders_file(const struct file *file, const struct module *victim)
+/* What is behind a file whose operations are those of its file system. */
+static bool fr_holders_behind(const struct file *file, struct module *victim)
+{
+	struct inode *inode = file_inode(file);
+
+	switch (inode->i_sb->s_magic) {
+	case PROC_SUPER_MAGIC:
+		return fr_proc_is_opened(victim, inode);
+	case SYSFS_MAGIC:
+		return fr_sysfs_is_opened(victim, inode);
+	case DEBUGFS_MAGIC:
+		return fr_debugfs_is_opened(victim, file);
+	default:
+		return false;
+	}
+}
+
+static bool fr_holders_file(const struct file *file, struct module *victim)
 {
 	struct inode *inode = file_inode(file);
 
 	return fr_holders_ops(file->f_op, victim) || fr_holders_ops(inode->i_fop, victim) ||
 	       inode->i_sb->s_type->owner == victim ||
 	       (S_ISCHR(inode->i_mode) && inode->i_cdev && inode->i_cdev->owner == victim) ||
-	       fr_holders_socket(inode, victim);
+	       fr_holders_behind(file, victim);
+}
+
+static const char *fr_holders_name(struct file *file, char *buffer)
+{
+	const char *path = file_path(file, buffer, FR_HOLDERS_PATH);
+
+	return IS_ERR(path) ? "(a long path)" : path;
 }
 
 static int fr_holders_descriptor(const void *data, struct file *file, unsigned int fd)
 {
 	struct fr_holders *holders = (struct fr_holders *)data;
-	char buffer[64];
-	char *path;
+	const struct socket *sock = fr_holders_socket(file_inode(file), holders->victim);
+	pid_t pid = task_pid_nr(holders->task);
+	char buffer[FR_HOLDERS_PATH];
 
-	if (!fr_holders_file(file, holders->victim))
+	if (sock)
+		pr_err("held by: pid %d, %s, socket %u, protocol %s\n", pid, holders->task->comm,
+		       fd, sock->sk ? sock->sk->sk_prot->name : "unknown");
+	else if (fr_holders_file(file, holders->victim))
+		pr_err("held by: pid %d, %s, descriptor %u, %s\n", pid, holders->task->comm, fd,
+		       fr_holders_name(file, buffer));
+	else
 		return 0;
 
-	path = file_path(file, buffer, sizeof(buffer));
-	pr_err("held by: pid %d, %s, descriptor %u, %s\n", task_pid_nr(holders->task),
-	       holders->task->comm, fd, IS_ERR(path) ? "(long path)" : path);
 	holders->count++;
 	return 0;
 }
@@ -96,14 +139,19 @@ static void fr_holders_files(struct fr_holders *holders)
 	rcu_read_unlock();
 }
 
+/* ---- mappings ---- */
+
 static void fr_holders_mapping(struct fr_holders *holders, const struct vm_area_struct *vma)
 {
+	char buffer[FR_HOLDERS_PATH];
+
 	if (!fr_victim_has(holders->victim, vma->vm_ops) &&
 	    !(vma->vm_file && fr_holders_file(vma->vm_file, holders->victim)))
 		return;
 
-	pr_err("held by: pid %d, %s, mapping at 0x%lx\n", task_pid_nr(holders->task),
-	       holders->task->comm, vma->vm_start);
+	pr_err("held by: pid %d, %s, mapping at 0x%lx, %s\n", task_pid_nr(holders->task),
+	       holders->task->comm, vma->vm_start,
+	       vma->vm_file ? fr_holders_name(vma->vm_file, buffer) : "of no file");
 	holders->count++;
 }
 
@@ -163,15 +211,151 @@ static void fr_holders_mappings(struct fr_holders *holders)
 	}
 }
 
-int fr_holders_check(struct module *victim)
+/* ---- mounts ---- */
+
+/* A line of mountinfo: the mount point is the fifth word, the type follows " - ". */
+static bool fr_holders_line(struct fr_holders *holders, char *line, const char *type)
+{
+	size_t length = strlen(type);
+	char *tail = strstr(line, " - "), *point = NULL;
+	int i;
+
+	if (!tail || strncmp(tail + 3, type, length) || tail[3 + length] != ' ')
+		return false;
+	for (i = 0; i < 5; i++)
+		point = strsep(&line, " ");
+	if (!point)
+		return false;
+
+	pr_err("held by: pid %d, %s, mount of %s at %s\n", task_pid_nr(holders->task),
+	       holders->task->comm, type, point);
+	holders->count++;
+	return true;
+}
+
+/* How many mounts of a type a file tells; lines longer than the buffer are left out. */
+static int fr_holders_lines(struct fr_holders *holders, struct file *file, const char *type,
+			    char *buffer)
+{
+	char *rest, *line;
+	size_t kept = 0;
+	int count = 0;
+	loff_t at = 0;
+	ssize_t got;
+
+	while ((got = kernel_read(file, buffer + kept, PAGE_SIZE - 1 - kept, &at)) > 0) {
+		buffer[kept + got] = '\0';
+		rest = buffer;
+		while (strchr(rest, '\n')) {
+			line = strsep(&rest, "\n");
+			count += fr_holders_line(holders, line, type);
+		}
+		kept = strlen(rest);
+		if (kept == PAGE_SIZE - 1)
+			kept = 0;
+		memmove(buffer, rest, kept);
+	}
+
+	return count;
+}
+
+/* As the process that holders->task is sees them. */
+static int fr_holders_seen(struct fr_holders *holders, const char *type)
+{
+	struct file *file;
+	char path[32];
+	char *buffer;
+	int count = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/mountinfo", task_pid_vnr(holders->task));
+	buffer = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	file = filp_open(path, O_RDONLY, 0);
+	if (buffer && !IS_ERR(file))
+		count = fr_holders_lines(holders, file, type, buffer);
+
+	if (!IS_ERR(file))
+		filp_close(file, NULL);
+	kfree(buffer);
+	return count;
+}
+
+/* The n-th namespace of mounts is that of the first process which has none before it. */
+static bool fr_holders_namespace(struct fr_holders *holders, const void **known, int count)
+{
+	const struct mnt_namespace *space;
+	struct task_struct *process;
+	bool found = false;
+	int i;
+
+	rcu_read_lock();
+	for_each_process(process) {
+		task_lock(process);
+		space = process->nsproxy ? process->nsproxy->mnt_ns : NULL;
+		task_unlock(process);
+		for (i = 0; space && i < count && known[i] != space; i++)
+			;
+		if (!space || i < count)
+			continue;
+		known[count] = space;
+		holders->task = process;
+		get_task_struct(process);
+		found = true;
+		break;
+	}
+	rcu_read_unlock();
+
+	return found;
+}
+
+static void fr_holders_mounts_of(struct fr_holders *holders, const char *type)
+{
+	const void *known[FR_HOLDERS_NAMESPACES];
+	int count, seen = 0;
+
+	for (count = 0; count < FR_HOLDERS_NAMESPACES; count++) {
+		if (!fr_holders_namespace(holders, known, count))
+			break;
+		seen += fr_holders_seen(holders, type);
+		put_task_struct(holders->task);
+	}
+	if (!seen) {
+		pr_err("held by: a mount of %s that no process sees\n", type);
+		holders->count++;
+	}
+}
+
+static void fr_holders_mounts(struct fr_holders *holders)
+{
+	struct file_system_type *type;
+	int n;
+
+	for (n = 0; (type = fr_filesystem_mounted(holders->victim, n)); n++)
+		fr_holders_mounts_of(holders, type->name);
+}
+
+int fr_holders_tell(struct module *victim)
 {
 	struct fr_holders holders = { .victim = victim };
 
+	/* Looked up now, since that may sleep. */
+	fr_lookup("proc_root", sizeof(struct compat_proc_dir_entry));
+	fr_lookup("proc_subdir_lock", sizeof(rwlock_t));
+
 	fr_holders_files(&holders);
 	fr_holders_mappings(&holders);
-	if (!holders.count)
-		return 0;
+	fr_holders_mounts(&holders);
+	return holders.count;
+}
 
-	pr_err("refused: %s is in use\n", victim->name);
-	return -EBUSY;
+int fr_holders_check(struct module *victim, bool but_waiters)
+{
+	int inside = fr_references_tell(victim, but_waiters);
+	int held = fr_holders_tell(victim);
+
+	if (inside)
+		pr_err("refused: a living task runs in %s\n", victim->name);
+	if (held)
+		pr_err("refused: %s is in use\n", victim->name);
+
+	return inside || held ? -EBUSY : 0;
 }

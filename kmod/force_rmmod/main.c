@@ -20,13 +20,15 @@
  *    the next insmod of the same file would hang or oops in it),
  *  - undoes what the target left registered, as far as a row of the table in
  *    undo.c knows the kind,
+ *  - searches memory (scan=0: does not) for what still leads into the target, and
+ *    refuses, with the target stuck as before, if that is certainly alive,
  *  - resets the target, so that an ordinary rmmod takes it out. One whose init has
  *    returned keeps its exit, and what it has registered.
  *
  *	insmod force_rmmod.ko target=vms explain=1
  *
  * tells all that about any module, stuck or not, and what it has registered, and
- * changes nothing.
+ * changes nothing; explain.c says in which lines.
  *
  *	echo vms > /sys/module/force_rmmod/parameters/target
  *
@@ -43,9 +45,9 @@
  * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
  * from the target into this module remains.
  *
- * With force=1 a kernel newer than 7.3 is taken for one that is known, and a driver
- * of another bus than platform is unregistered even if a device is bound to it,
- * whose remove is called then.
+ * With force=1 a kernel newer than 7.3 is taken for one that is known, a driver of
+ * another bus than platform is unregistered even if a device is bound to it, whose
+ * remove is called then, and what in memory still leads into the target is left there.
  *
  * errno of insmod: EINVAL no target, a name too long, or this module; ENOENT no
  * such module; EBUSY alive and in use, a living task runs in it, or a lock is
@@ -111,18 +113,6 @@ static int fr_target_name(const char *value)
 	return 0;
 }
 
-/* Who holds a module that is well, if anybody does. */
-static int fr_check_leaked(struct module *victim)
-{
-	int ret = fr_holders_check(victim);
-
-	if (!ret)
-		pr_warn("nobody is found who holds the %d references to %s\n",
-			module_refcount(victim), victim->name);
-
-	return ret;
-}
-
 /*
  * Everything that can say no, none of which changes anything. dead: how many
  * asynchronous calls there are that somebody may wait for.
@@ -135,11 +125,10 @@ static int fr_check(struct module *victim, int dead)
 	if (verdict < 0)
 		return verdict;
 
-	ret = verdict == FR_SOUND ? 0 : fr_references_check(victim, dead);
+	ret = verdict == FR_SOUND ? 0 : fr_holders_check(victim, dead);
 	if (!ret && verdict == FR_LEAKED)
-		ret = fr_check_leaked(victim);
-	if (!ret && verdict == FR_STUCK)
-		ret = fr_holders_check(victim);
+		pr_warn("nobody is found who holds the %d references to %s\n",
+			module_refcount(victim), victim->name);
 	if (!ret && verdict == FR_STUCK)
 		ret = fr_scan(victim);
 	if (ret)
@@ -201,36 +190,8 @@ static int fr_rescue(struct module *victim)
 	return 0;
 }
 
-/* What fr_rescue() would come to, without touching anything. */
-static int fr_tell(struct module *victim)
-{
-	int dead, verdict, ret;
-
-	dead = fr_async_repair(victim, false);
-	if (dead > 0)
-		pr_info("dead asynchronous calls: %d\n", dead);
-
-	/* All that it has registered, whatever would be done about it. */
-	ret = fr_undo(victim, false, false);
-	if (ret >= 0)
-		pr_info("registered objects: %d\n", ret);
-
-	fr_explain = false;
-	verdict = dead < 0 ? dead : fr_check(victim, dead);
-	if (verdict < 0)
-		pr_info("outcome: would be refused\n");
-	else if (verdict == FR_SOUND)
-		pr_info("outcome: nothing to do\n");
-	else
-		pr_info("outcome: would be %s\n",
-			verdict == FR_STUCK ? "undone and reset" : "reset, with its own exit");
-
-	return 0;
-}
-
 static int fr_attend(void)
 {
-	bool explain = fr_explain;
 	struct module *victim;
 	int ret;
 
@@ -249,8 +210,10 @@ static int fr_attend(void)
 	if (ret)
 		goto err_put_victim;
 
-	ret = explain ? fr_tell(victim) : fr_rescue(victim);
-	fr_explain = explain;
+	if (fr_explain)
+		fr_tell(victim);
+	else
+		ret = fr_rescue(victim);
 
 err_put_victim:
 	fr_scan_forget();

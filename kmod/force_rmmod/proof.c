@@ -54,7 +54,7 @@ static bool fr_proof_read(unsigned long address, void *to, size_t size)
 /* ---- variables of others ---- */
 
 /* Memory that was never allocated, so is not freed either: the kernel's image, and the like. */
-static bool fr_proof_is_static(const struct module *victim, unsigned long address)
+bool fr_proof_is_static(const struct module *victim, unsigned long address)
 {
 	char name[KSYM_SYMBOL_LEN];
 

@@ -32,10 +32,7 @@ static bool fr_references_word(unsigned long word, bool waiting, const void *dat
 
 static void fr_references_print(struct task_struct *task, const void *data)
 {
-	const struct module *victim = data;
-
-	pr_err("refused: task %s, pid %d, is inside %s\n", task->comm, task_pid_nr(task),
-	       victim->name);
+	pr_err("held by: pid %d, %s, runs in it\n", task_pid_nr(task), task->comm);
 	fr_tasks_print_stack(task);
 }
 
@@ -51,7 +48,7 @@ static bool fr_references_skip_waiters(struct task_struct *task, const void *dat
 	return fr_references_skip(task, data) || fr_async_awaits(task);
 }
 
-int fr_references_check(const struct module *victim, bool but_waiters)
+int fr_references_tell(const struct module *victim, bool but_waiters)
 {
 	const struct fr_stack_query query = {
 		fr_references_word, victim,
@@ -65,5 +62,5 @@ int fr_references_check(const struct module *victim, bool but_waiters)
 		msleep(FR_REFERENCES_PAUSE_MS);
 	}
 
-	return fr_tasks_count(&query, fr_references_print) ? -EBUSY : 0;
+	return fr_tasks_count(&query, fr_references_print);
 }

@@ -68,6 +68,7 @@ struct fr_find {
 struct fr_finds {
 	struct list_head list;
 	const struct fr_kind *kind;	/* whose find is at work */
+	bool quiet;			/* not a reason to refuse if it fails */
 };
 
 int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format, ...)
@@ -113,8 +114,9 @@ static int fr_undo_find(struct module *victim, enum fr_stage stage, struct fr_fi
 		finds->kind = fr_kinds[i];
 		ret = fr_kinds[i]->find(victim, finds);
 		if (ret < 0) {
-			pr_err("refused: cannot undo every %s of %s\n", fr_kinds[i]->name,
-			       victim->name);
+			if (!finds->quiet)
+				pr_err("refused: cannot undo every %s of %s\n", fr_kinds[i]->name,
+				       victim->name);
 			/* One reason is enough, unless all are to be told. */
 			if (!fr_explain)
 				return ret;
@@ -212,38 +214,77 @@ static int fr_undo_agree(struct module *victim, const struct fr_find *find)
 	return ret;
 }
 
-static int fr_undo_look(struct module *victim, enum fr_stage stage)
+/* judge: whether one that cannot be undone is a reason to refuse. */
+static int fr_undo_look(struct module *victim, enum fr_stage stage, bool judge)
 {
-	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list) };
+	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = !judge };
 	struct fr_find *find;
 	int ret, count = 0;
 
 	ret = fr_undo_find(victim, stage, &finds);
 	list_for_each_entry(find, &finds.list, list) {
 		if (fr_explain)
-			pr_info("registered: %s %s\n", find->kind->name, find->text);
-		else if (!ret)
-			ret = fr_undo_agree(victim, find);
+			pr_info("registered: %s: %s\n", find->kind->name, find->text);
+		if (judge && (!ret || fr_explain))
+			ret = fr_undo_agree(victim, find) ?: ret;
 		count++;
 	}
 
 	fr_undo_forget(&finds);
-	return ret ? ret : count;
+	return ret && judge ? ret : count;
 }
 
-int fr_undo(struct module *victim, bool apply, bool repairs_only)
+/* All that is registered, if it is to be told; otherwise as far as it would be undone. */
+static int fr_undo_look_all(struct module *victim, enum fr_stage last)
 {
 	int stage, ret, refused = 0, count = 0;
 
-	for (stage = 0; stage < (repairs_only ? FR_REPAIR + 1 : FR_STAGES); stage++) {
-		ret = apply ? fr_undo_stage(victim, stage) : fr_undo_look(victim, stage);
+	for (stage = 0; stage < FR_STAGES; stage++) {
+		if (stage > last && !fr_explain)
+			break;
+		ret = fr_undo_look(victim, stage, stage <= last);
 		if (ret < 0 && !fr_explain)
 			return ret;
 		if (ret < 0)
 			refused = ret;
-		else
+		else if (stage <= last)
 			count += ret;
 	}
 
 	return refused ? refused : count;
+}
+
+int fr_undo(struct module *victim, bool apply, bool repairs_only)
+{
+	enum fr_stage last = repairs_only ? FR_REPAIR : FR_STAGES - 1;
+	int stage, ret, count = 0;
+
+	if (!apply)
+		return fr_undo_look_all(victim, last);
+
+	for (stage = 0; stage <= last; stage++) {
+		ret = fr_undo_stage(victim, stage);
+		if (ret < 0)
+			return ret;
+		count += ret;
+	}
+
+	return count;
+}
+
+void fr_undo_steps(struct module *victim, bool repairs_only)
+{
+	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = true };
+	struct fr_finds told = { .list = LIST_HEAD_INIT(told.list) };
+	struct fr_find *find;
+	int stage;
+
+	for (stage = 0; stage <= (repairs_only ? FR_REPAIR : FR_STAGES - 1); stage++) {
+		fr_undo_find(victim, stage, &finds);
+		while ((find = fr_undo_youngest(&finds))) {
+			pr_info("step: undo %s %s\n", find->kind->name, find->text);
+			list_move(&find->list, &told.list);
+		}
+	}
+	fr_undo_forget(&told);
 }

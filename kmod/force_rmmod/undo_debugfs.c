@@ -33,6 +33,11 @@ static bool fr_debugfs_is_of(struct module *victim, struct dentry *dentry)
 	       fr_victim_has(victim, compat_debugfs_ops(dentry));
 }
 
+bool fr_debugfs_is_opened(struct module *victim, const struct file *file)
+{
+	return S_ISREG(file_inode(file)->i_mode) && fr_debugfs_is_of(victim, file_dentry(file));
+}
+
 /* Called, and calling, with the lock of the folder, as the VFS nests them. */
 static int fr_debugfs_walk(struct module *victim, struct fr_finds *finds, struct dentry *folder,
 			   int depth)

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* undo_filesystem.c - types of file systems; one that is mounted is refused */
+/* undo_filesystem.c - types of file systems; one that is mounted cannot be undone */
 #include <linux/fs.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/spinlock.h>
 
 #include "force_rmmod.h"
+
+static bool fr_filesystem_is_of(const struct file_system_type *type, const struct module *victim)
+{
+	return type->owner == victim || fr_victim_has(victim, type);
+}
 
 static int fr_filesystem_find(struct module *victim, struct fr_finds *finds)
 {
@@ -19,20 +24,43 @@ static int fr_filesystem_find(struct module *victim, struct fr_finds *finds)
 
 	read_lock(lock);
 	compat_for_each_filesystem(type, list) {
-		if (type->owner != victim && !fr_victim_has(victim, type))
+		if (!fr_filesystem_is_of(type, victim))
 			continue;
-		if (!hlist_empty(&type->fs_supers)) {
-			pr_err("held by: a mount of file system %s\n", type->name);
-			ret = -EBUSY;
-		} else {
-			ret = fr_found(finds, type, 0, "%s", type->name);
-		}
+		ret = fr_found(finds, type, 0, "%s", type->name);
 		if (ret)
 			break;
 	}
 	read_unlock(lock);
 
 	return ret;
+}
+
+struct file_system_type *fr_filesystem_mounted(struct module *victim, int n)
+{
+	void *list = fr_lookup("file_systems", sizeof(void *));
+	rwlock_t *lock = fr_lookup("file_systems_lock", sizeof(*lock));
+	struct file_system_type *type, *found = NULL;
+
+	if (!list || !lock)
+		return NULL;
+
+	read_lock(lock);
+	compat_for_each_filesystem(type, list) {
+		if (!fr_filesystem_is_of(type, victim) || hlist_empty(&type->fs_supers) || n--)
+			continue;
+		found = type;
+		break;
+	}
+	read_unlock(lock);
+
+	return found;
+}
+
+static int fr_filesystem_check(struct module *victim, void *object)
+{
+	struct file_system_type *type = object;
+
+	return hlist_empty(&type->fs_supers) ? 0 : -EBUSY;
 }
 
 static int fr_filesystem_undo(struct module *victim, void *object)
@@ -44,5 +72,6 @@ const struct fr_kind fr_kind_filesystem = {
 	.name = "file system type",
 	.stage = FR_ENTRANCE,
 	.find = fr_filesystem_find,
+	.check = fr_filesystem_check,
 	.undo = fr_filesystem_undo,
 };

@@ -97,6 +97,43 @@ static int fr_proc_find(struct module *victim, struct fr_finds *finds)
 	return ret;
 }
 
+/* Of all files of /proc that modules make, the one with a number; or NULL. */
+static struct compat_proc_dir_entry *
+fr_proc_numbered(struct compat_proc_dir_entry *folder, unsigned long number, int depth)
+{
+	struct compat_proc_dir_entry *entry, *found = NULL;
+
+	for (entry = fr_proc_entry(rb_first(&folder->subdir)); entry && !found;
+	     entry = fr_proc_entry(rb_next(&entry->subdir_node))) {
+		if (S_ISREG(entry->mode) && entry->low_ino == number)
+			found = entry;
+		else if (S_ISDIR(entry->mode) && depth)
+			found = fr_proc_numbered(entry, number, depth - 1);
+	}
+
+	return found;
+}
+
+bool fr_proc_is_opened(struct module *victim, const struct inode *inode)
+{
+	struct compat_proc_dir_entry *root = fr_lookup("proc_root", sizeof(*root));
+	rwlock_t *lock = fr_lookup("proc_subdir_lock", sizeof(*lock));
+	struct compat_proc_dir_entry *net = (void *)init_net.proc_net, *entry;
+	bool found;
+
+	if (!root || !lock)
+		return false;
+
+	read_lock(lock);
+	entry = fr_proc_numbered(root, inode->i_ino, FR_PROC_DEPTH);
+	if (!entry && net)
+		entry = fr_proc_numbered(net, inode->i_ino, FR_PROC_DEPTH);
+	found = entry && fr_proc_is_of(victim, entry);
+	read_unlock(lock);
+
+	return found;
+}
+
 static int fr_proc_undo(struct module *victim, void *object)
 {
 	proc_remove(object);

@@ -98,6 +98,13 @@ static struct kobject *fr_sysfs_object(const struct kernfs_node *folder, const c
 	return kobj;
 }
 
+bool fr_sysfs_is_opened(const struct module *victim, const struct inode *inode)
+{
+	const struct kernfs_node *node = inode->i_private;
+
+	return S_ISREG(inode->i_mode) && node && fr_victim_has(victim, node->priv);
+}
+
 static int fr_sysfs_collect(struct fr_sysfs_walk *walk, struct kernfs_node *folder,
 			    struct kernfs_node *node)
 {

@@ -5,7 +5,8 @@
  * A function pointer of the victim is taken for one of a timer (or a work item)
  * if what stands around it is one that the kernel has queued: its neighbour in
  * the queue points back at it. Those that the victim allocated are found by the
- * scan of memory only.
+ * scan of memory only; there anything may look like one, so the queue itself has
+ * to be the kernel's too.
  */
 #include <linux/hrtimer.h>
 #include <linux/kernel.h>
@@ -155,6 +156,9 @@ static int fr_hrtimer_word(struct module *victim, unsigned long *word, void *dat
 	timer = fr_timer_around(victim, word, &copy, function);
 	if (!timer || !fr_hrtimer_is_queued(&copy))
 		return 0;
+	if (!fr_victim_has(victim, timer) &&
+	    !fr_proof_is_static(victim, (unsigned long)copy.base))
+		return 0;
 
 	return fr_timer_found(victim, data, timer, *word);
 }
@@ -204,6 +208,38 @@ static bool fr_work_is_queued(struct work_struct *copy, struct work_struct *work
 	       back == &work->entry;
 }
 
+/* Whether what it says to be queued on is one of the kernel's queues. */
+static bool fr_work_has_queue(const struct work_struct *copy)
+{
+	struct list_head *list = fr_lookup("workqueues", sizeof(*list));
+	struct mutex *lock = fr_lookup("wq_pool_mutex", sizeof(*lock));
+	unsigned long data = atomic_long_read(&copy->data);
+	struct compat_workqueue *queue;
+	void *pair[2];	/* a pool, and a queue whose part for that pool this is */
+	bool found = false;
+
+	if (!list || !lock || !(data & WORK_STRUCT_PWQ) ||
+	    !fr_peek(pair, (void *)(data & WORK_STRUCT_PWQ_MASK), sizeof(pair)) ||
+	    !fr_tasks_can_lock(lock, "wq_pool_mutex"))
+		return false;
+
+	mutex_lock(lock);
+	list_for_each_entry(queue, list, list)
+		found |= queue == pair[1];
+	mutex_unlock(lock);
+
+	return found;
+}
+
+static bool fr_work_is_certain(struct work_struct *copy, struct work_struct *work)
+{
+	struct timer_list *timer = &to_delayed_work(work)->timer;
+	struct delayed_work delayed;
+
+	return (fr_work_is_delayed(work, &delayed) && fr_timer_is_queued(&delayed.timer, timer)) ||
+	       fr_work_has_queue(copy);
+}
+
 static int fr_work_word(struct module *victim, unsigned long *word, void *data)
 {
 	struct work_struct *work, copy;
@@ -213,6 +249,8 @@ static int fr_work_word(struct module *victim, unsigned long *word, void *data)
 
 	work = fr_timer_around(victim, word, &copy, func);
 	if (!work || !fr_work_is_queued(&copy, work))
+		return 0;
+	if (!fr_victim_has(victim, work) && !fr_work_is_certain(&copy, work))
 		return 0;
 
 	return fr_timer_found(victim, data, work, *word);

@@ -145,6 +145,15 @@ int fr_victim_describe(struct module *victim)
 		}
 		pr_info("used by: %s\n", use->source->name);
 	}
+	if (list_empty(&victim->target_list))
+		pr_info("uses: no module\n");
+	list_for_each_entry(use, &victim->target_list, target_list) {
+		if (!fr_layout_is_word(&use->source, victim)) {
+			ret = fr_layout_unknown("module_use");
+			break;
+		}
+		pr_info("uses: %s\n", use->target->name);
+	}
 
 	mutex_unlock(fr_module_mutex);
 	return ret;

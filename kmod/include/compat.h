@@ -356,6 +356,11 @@ struct compat_workqueue {
 #endif
 };
 
+/* The part of a work item's word that is an address; another name before v6.9. */
+#ifndef WORK_STRUCT_PWQ_MASK
+#define WORK_STRUCT_PWQ_MASK WORK_STRUCT_WQ_DATA_MASK
+#endif
+
 /*
  * A thread whose function is kthread_stop() itself, so that waiting for another
  * thread needs no code of ours. Where indirect calls are checked for their type

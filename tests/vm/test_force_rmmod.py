@@ -86,7 +86,7 @@ def bench(guest: Guest, kernel: Kernel, workbench: Workbench, build_module: Buil
 
 def texts(answer: dict[str, Any]) -> list[str]:
     """What the rescue module said."""
-    return [step["text"] for step in answer["steps"]]
+    return [line["text"] for line in answer["log"]]
 
 
 def test_rescued(bench: Bench) -> None:
@@ -123,6 +123,58 @@ def test_explained(bench: Bench) -> None:
     rescued = bench.ask("vms")
     assert rescued["outcome"] == "rescued", rescued
     assert {"depend_s", "depend_a"} <= set(bench.guest.modules())
+
+
+def test_explained_as_data(bench: Bench) -> None:
+    """Every key, for a module that is well and in use, one that is stuck, and one that is used."""
+    guest = bench.guest
+    bench.load("faults", {"fault": "0", "scenario": "misc"})
+    guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/holder")
+    pid = int(guest.read("/tmp/holder"))
+    held = bench.ask("--explain", "faults")
+    assert (held["state"], held["refcount"], held["used_by"], held["uses"]) == ("live", 1, [], [])
+    (holder,) = held["holders"]
+    assert holder == {
+        "kind": "file",
+        "pid": pid,
+        "command": "sleep",
+        "descriptor": 7,
+        "path": "/dev/faults_misc",
+        "text": f"pid {pid}, sleep, descriptor 7, /dev/faults_misc",
+    }
+    assert [one["kind"] for one in held["registered"]] == ["misc device", "device"]
+    assert held["registered"][0]["text"].startswith("faults_misc, minor ")
+    assert (held["rescue"], held["refusals"], held["steps"]) == (
+        "would be refused",
+        ["faults is in use"],
+        [],
+    )
+
+    bench.die()
+    stuck = bench.ask("--explain", "vms")
+    assert stuck["state"].startswith("loading")
+    assert (stuck["refcount"], stuck["holders"], stuck["refusals"]) == (1, [], [])
+    assert stuck["rescue"] == "would be undone and reset"
+    assert {one["kind"] for one in stuck["registered"]} >= {"platform device"}
+    assert any(step.startswith("undo platform device vms") for step in stuck["steps"])
+    assert stuck["steps"][-2:] == [
+        "reset: state live, reference count 0, neither init nor exit",
+        "rmmod vms",
+    ]
+    done = bench.ask("vms")
+    assert done["outcome"] == "rescued"
+    assert done["rescue"] is None
+    assert [step for step in done["steps"] if step.startswith("platform device vms")]
+
+    bench.load("depend_s")
+    bench.load("depend_a")
+    assert bench.ask("--explain", "depend_a")["uses"] == ["depend_s"]
+    used = bench.ask("--explain", "depend_s")
+    assert (used["used_by"], used["rescue"]) == (["depend_a"], "would be refused")
+    assert used["refusals"] == ["other modules use depend_s"]
+    assert bench.ask("--explain", "depend_a")["steps"] == ["rmmod depend_a"]
+    missing = bench.ask("--explain", "no_such")
+    assert (missing["state"], missing["refcount"], missing["rescue"]) == (None, None, None)
 
 
 def test_told_in_words(bench: Bench) -> None:
@@ -264,7 +316,7 @@ def test_hidden_addresses_and_log(bench: Bench) -> None:
     assert bench.ask("--keep", "depend_s")["exit_code"] == Exit.OK
     unseen = bench.ask("no_such", how="logless")
     assert unseen["exit_code"] == Exit.CHECK_FAILED
-    assert unseen["steps"] == []
+    assert unseen["log"] == []
     assert "cannot be shown" in unseen["notes"][0]
     assert unseen["reason"].startswith("no such module is loaded")
     rescued = bench.ask("depend_s", how="logless")
@@ -415,6 +467,10 @@ def test_over_ssh(far: Far, guest: Guest, build_module: Build, workbench: Workbe
     vms = guest.upload(ko)
     assert guest.insmod(vms, {"fault": "1"}) == KILLED
     before = guest.run("ls", "/tmp").output
+    out = io.StringIO()
+    assert rescue(far.request("vms", "--explain", "--json"), workbench, out) == Exit.OK
+    told = json.loads(out.getvalue())
+    assert (told["outcome"], told["rescue"]) == ("explained", "would be undone and reset")
     out = io.StringIO()
     assert rescue(far.request("vms", "--keep"), workbench, out) == Exit.OK
     assert out.getvalue().splitlines()[-1] == "removable: vms can be removed now"

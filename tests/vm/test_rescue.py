@@ -7,14 +7,18 @@ import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from harness.build.module import kernel_matches
+from harness.build.program import build_program
+from harness.build.toolchain import resolve_toolchain
 from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
 from harness.kernels.kernel import Kernel
 from harness.verdict.splats import find_splats
+from harness.workbench import Workbench
 from tests.vm.conftest import BuildChanged, Upload, rescue_log
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
@@ -306,7 +310,8 @@ def test_slow_is_not_dead(guest: Guest, upload: Upload, scenario: str) -> None:
     assert guest.initstate("faults") == "coming"
     assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=60) == "EBUSY"
     log = rescue_log(guest)
-    assert f"refused: task kmodctl, pid {pid}, is inside faults" in log
+    assert f"held by: pid {pid}, kmodctl, runs in it" in log
+    assert "refused: a living task runs in faults" in log
     assert any(re.fullmatch(r"stack: .*\[faults\]", line) for line in log), log
     assert guest.write("/sys/module/faults/parameters/release", "1") == OK
     guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/loader ] && break; sleep 0.5; done")
@@ -449,6 +454,124 @@ def test_unknown_kernel(guest: Guest, kernel: Kernel, upload: Upload, build_chan
     assert len(find_splats(guest.log())) == 1
 
 
+@dataclass(frozen=True)
+class Use:
+    """Something that a scenario registers and a program uses, and how the rescue tells that."""
+
+    scenario: str
+    command: str  # of the program that holds it, in the guest
+    line: str  # regular expression, with PID
+
+    def __str__(self) -> str:
+        return f"{self.scenario}-{self.command.split()[1]}"
+
+
+USES = (
+    Use("socket", "holder socket 18", "held by: pid PID, holder, socket 3, protocol FAULTS"),
+    Use(
+        "misc",
+        "holder map /dev/faults_misc",
+        "held by: pid PID, holder, mapping at 0x[0-9a-f]+, /dev/faults_misc",
+    ),
+    Use("misc", "holder open /dev/faults_misc", "held by: pid PID, holder, descriptor 7, /dev/faults_misc"),
+    Use(
+        "proc",
+        "holder open /proc/faults_proc/inner",
+        "held by: pid PID, holder, descriptor 7, /proc/faults_proc/inner",
+    ),
+    Use(
+        "sysfs",
+        "holder open /sys/kernel/faults_group/faults_attribute",
+        "held by: pid PID, holder, descriptor 7, /sys/kernel/faults_group/faults_attribute",
+    ),
+    Use(
+        "debugfs",
+        "holder open /sys/kernel/debug/faults_debugfs_file",
+        "held by: pid PID, holder, descriptor 7, /sys/kernel/debug/faults_debugfs_file",
+    ),
+    Use(
+        "debugfs",
+        "holder open /sys/kernel/debug/faults_debugfs/inner",
+        "held by: pid PID, holder, descriptor 7, /sys/kernel/debug/faults_debugfs/inner",
+    ),
+)
+
+
+@pytest.fixture
+def holder(guest: Guest, kernel: Kernel, workbench: Workbench) -> str:
+    """A program that has something open; its path in the guest."""
+    toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
+    path = guest.upload(build_program([Path(__file__).with_name("holder.c")], toolchain, workbench.settings))
+    assert guest.run("chmod", "755", path).returncode == 0
+    return path
+
+
+def wait_for(guest: Guest, condition: str) -> None:
+    """Wait until a shell command succeeds in the guest."""
+    script = f"for i in 1 2 3 4 5 6 7 8 9 10; do {condition} && exit 0; sleep 0.3; done; exit 1"
+    assert guest.run("sh", "-c", script).returncode == 0, condition
+
+
+def load_and_wait(guest: Guest, faults: str, scenario: str) -> None:
+    """What it registers is there; then, told to, it dies."""
+    script = f"kmodctl finit {faults} 'hold=1 scenario={scenario}' > /tmp/loader 2>&1 < /dev/null &"
+    guest.run("sh", "-c", script)
+    wait_for(guest, f"dmesg | grep -q 'scenario {scenario}: set up'")
+
+
+def let_die(guest: Guest) -> None:
+    """Now it is stuck."""
+    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
+    wait_for(guest, "dmesg | grep -q 'end trace'")
+    wait_for(guest, "! pidof kmodctl")
+
+
+@pytest.mark.parametrize("use", USES, ids=str)
+def test_who_uses_it_is_named(guest: Guest, upload: Upload, holder: str, use: Use) -> None:
+    """Refused for as long as a program uses what the dead one has registered, then rescued."""
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    guest.run("mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug")
+    load_and_wait(guest, faults, use.scenario)
+    command = use.command.replace("holder", holder, 1)
+    guest.run("sh", "-c", f"{command} > /tmp/held 2>&1 < /dev/null & echo $! > /tmp/pid")
+    wait_for(guest, "grep -q ready /tmp/held")
+    let_die(guest)
+
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+    log = rescue_log(guest)
+    pid = guest.read("/tmp/pid").strip()
+    assert any(re.fullmatch(use.line.replace("PID", pid), line) for line in log), log
+    assert log[-1] == "refused: faults is in use"
+    assert guest.initstate("faults") == "coming"
+    guest.run("kill", pid)
+    wait_for(guest, f"! kill -0 {pid}")
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
+    assert guest.rmmod("faults", seconds=20) == OK
+    assert guest.rmmod("force_rmmod") == OK
+    assert len(find_splats(guest.log())) == 1
+
+
+def test_where_it_is_mounted_is_named(guest: Guest, upload: Upload) -> None:
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    load_and_wait(guest, faults, "filesystem")
+    assert guest.run("sh", "-c", "mkdir /tmp/there && mount -t faultsfs none /tmp/there").returncode == 0
+    let_die(guest)
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+    log = rescue_log(guest)
+    assert any(re.fullmatch(r"held by: pid 1, \S+, mount of faultsfs at /tmp/there", line) for line in log), log
+    assert log[-1] == "refused: faults is in use"
+    # Out of everybody's sight, but a program is in it still.
+    guest.run("sh", "-c", "cd /tmp/there; sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/holder")
+    assert guest.run("umount", "-l", "/tmp/there").returncode == 0
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+    assert "held by: a mount of faultsfs that no process sees" in rescue_log(guest)
+    guest.run("sh", "-c", "kill $(cat /tmp/holder)")
+    wait_for(guest, "! kill -0 $(cat /tmp/holder)")
+    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
+    assert guest.rmmod("faults", seconds=20) == OK
+    assert len(find_splats(guest.log())) == 1
+
+
 def test_explain_touches_nothing(guest: Guest, upload: Upload) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
@@ -460,8 +583,10 @@ def test_explain_touches_nothing(guest: Guest, upload: Upload) -> None:
         "target: faults",
         "state: live",
         "reference count: 1",
-        r"registered: misc device faults_misc, minor \d+",
+        "uses: no module",
+        r"registered: misc device: faults_misc, minor \d+",
         f"held by: pid {pid}, sleep, descriptor 7, /dev/faults_misc",
+        "refused: faults is in use",
         "outcome: would be refused",
     ):
         assert re.search(f"^{line}$", log, re.MULTILINE), (line, log)

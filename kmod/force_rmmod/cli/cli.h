@@ -70,6 +70,9 @@ bool reason_of_load(int error, const struct image *image, char *text, size_t siz
 const char *reason_of_delete(int error);
 bool is_built_in(const char *name);
 
+/* json.c: all that was said, as one object */
+void json_print(const char *target, enum exit_code code, const char *outcome, const char *reason);
+
 /* report.c: text as it happens, or one JSON object at the end */
 struct report_options {
 	bool json;
@@ -78,6 +81,14 @@ struct report_options {
 
 void report_begin(const struct report_options *options);
 void report_step(int level, const char *text);	/* a line of force_rmmod */
+
+struct line {
+	struct line *next;
+	int level;	/* of the kernel log; -1: a note */
+	char text[];
+};
+
+const struct line *report_lines(void);
 const char *report_refusal(void);	/* the last step that was a refusal, or NULL */
 
 bool report_touched(void);	/* whether a step was one that changes something */

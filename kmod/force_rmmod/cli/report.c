@@ -1,32 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * report.c - text as it happens, or one JSON object at the end
- *
- *	{"target": "vms", "outcome": "refused", "reason": "...", "exit_code": 1,
- *	 "kernel": "6.12.1", "steps": [{"level": 6, "text": "state: live"}],
- *	 "notes": ["..."]}
- *
- * outcome: rescued, removable, explained, refused, interrupted, failed or usage.
- * steps: what force_rmmod said, with the level of the kernel log (3: error,
- * 4: warning, 6: info). notes: what this program itself did or could not do.
- */
+/* report.c - text as it happens, or one JSON object at the end */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 #include "cli.h"
 
 #define REFUSED_PREFIX "refused: "
 #define TOUCHED_PREFIX "undo: "
 #define MISSING_PREFIX "refused: not found: "
-
-struct line {
-	struct line *next;
-	int level;	/* -1: a note */
-	char text[];
-};
 
 static struct report_options report;
 static struct line *first, **last = &first;
@@ -68,6 +51,11 @@ void report_step(int level, const char *text)
 		printf("  %s\n", text);
 }
 
+const struct line *report_lines(void)
+{
+	return first;
+}
+
 const char *report_refusal(void)
 {
 	return refusal;
@@ -102,78 +90,6 @@ void report_note(const char *format, ...)
 		printf("%s\n", text);
 }
 
-static void json_text(const char *text)
-{
-	const unsigned char *c;
-
-	putchar('"');
-	for (c = (const unsigned char *)text; *c; c++) {
-		if (*c == '"' || *c == '\\')
-			printf("\\%c", *c);
-		else if (*c < 0x20)
-			printf("\\u%04x", *c);
-		else
-			putchar(*c);
-	}
-	putchar('"');
-}
-
-static void json_field(const char *key, const char *value)
-{
-	printf("\"%s\": ", key);
-	json_text(value);
-	printf(", ");
-}
-
-static void json_steps(void)
-{
-	const char *comma = "";
-	struct line *line;
-
-	printf("\"steps\": [");
-	for (line = first; line; line = line->next) {
-		if (line->level < 0)
-			continue;
-		printf("%s{\"level\": %d, \"text\": ", comma, line->level);
-		json_text(line->text);
-		printf("}");
-		comma = ", ";
-	}
-	printf("]");
-}
-
-static void json_notes(void)
-{
-	const char *comma = "";
-	struct line *line;
-
-	printf(", \"notes\": [");
-	for (line = first; line; line = line->next) {
-		if (line->level >= 0)
-			continue;
-		printf("%s", comma);
-		json_text(line->text);
-		comma = ", ";
-	}
-	printf("]");
-}
-
-static void json_object(enum exit_code code, const char *outcome, const char *reason)
-{
-	struct utsname system;
-
-	uname(&system);
-	printf("{");
-	json_field("target", report.target);
-	json_field("outcome", outcome);
-	json_field("reason", reason);
-	printf("\"exit_code\": %d, ", code);
-	json_field("kernel", system.release);
-	json_steps();
-	json_notes();
-	printf("}\n");
-}
-
 int report_end(enum exit_code code, const char *outcome, const char *format, ...)
 {
 	char reason[1024];
@@ -184,7 +100,7 @@ int report_end(enum exit_code code, const char *outcome, const char *format, ...
 	va_end(arguments);
 
 	if (report.json)
-		json_object(code, outcome, reason);
+		json_print(report.target, code, outcome, reason);
 	else
 		fprintf(code == RESCUED ? stdout : stderr, "%s: %s\n", outcome, reason);
 	fflush(stdout);

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * explain.c - all about a module, stuck or well, without touching anything
+ *
+ * One fact a line, each with one of these beginnings, so that programs can read
+ * them too (cli/facts.c does):
+ *
+ *	target: NAME
+ *	state: WORDS
+ *	reference count: NUMBER
+ *	used by: MODULE			"no module" if none does
+ *	uses: MODULE			"no module" if it uses none
+ *	held by: pid NUMBER, COMMAND, descriptor NUMBER, PATH
+ *	held by: pid NUMBER, COMMAND, socket NUMBER, protocol NAME
+ *	held by: pid NUMBER, COMMAND, mapping at ADDRESS, PATH
+ *	held by: pid NUMBER, COMMAND, mount of TYPE at PATH
+ *	held by: pid NUMBER, COMMAND, runs in it
+ *	held by: a mount of TYPE that no process sees
+ *	stack: FUNCTION			of whoever runs in it
+ *	registered: KIND: WORDS
+ *	refused: REASON			why a rescue would not be done
+ *	step: WORDS			what a rescue would do, in this order
+ *	outcome: WORDS
+ */
+#include <linux/kernel.h>
+#include <linux/module.h>
+
+#include "force_rmmod.h"
+
+static void fr_tell_steps(struct module *victim, int verdict, int dead)
+{
+	if (verdict != FR_SOUND) {
+		if (dead)
+			pr_info("step: take %d dead asynchronous calls off their list\n", dead);
+		pr_info("step: let nobody new in\n");
+		if (COMPAT_HAVE_IDEMPOTENT)
+			pr_info("step: cut dead entries out of finit_module's table\n");
+		fr_undo_steps(victim, verdict != FR_STUCK);
+		if (verdict == FR_STUCK && fr_scan_done())
+			pr_info("step: refuse if what still leads into %s is alive\n",
+				victim->name);
+		pr_info("step: reset: state live, reference count 0, %s\n",
+			verdict == FR_STUCK ? "neither init nor exit" : "its own exit");
+	}
+
+	pr_info("step: rmmod %s\n", victim->name);
+}
+
+static const char *fr_tell_outcome(int verdict)
+{
+	switch (verdict) {
+	case FR_SOUND:
+		return "nothing to do";
+	case FR_LEAKED:
+		return "would be reset, with its own exit";
+	default:
+		return "would be undone and reset";
+	}
+}
+
+void fr_tell(struct module *victim)
+{
+	int dead, verdict, found;
+	bool refused;
+
+	dead = fr_async_repair(victim, false);
+	if (dead > 0)
+		pr_info("dead asynchronous calls: %d\n", dead);
+
+	verdict = fr_victim_judge(victim);
+	refused = dead < 0 || verdict < 0;
+	if (verdict > FR_SOUND) {
+		refused |= fr_holders_check(victim, dead > 0) < 0;
+	} else {
+		fr_references_tell(victim, false);
+		fr_holders_tell(victim);
+	}
+
+	refused |= fr_scan(victim) < 0;
+	found = fr_undo(victim, false, verdict == FR_SOUND || verdict == FR_LEAKED);
+	if (found < 0)
+		refused = true;
+	/* Sound, but for a device of its that is in the hands of the dead. */
+	else if (verdict == FR_SOUND && found)
+		verdict = FR_LEAKED;
+
+	if (!refused)
+		fr_tell_steps(victim, verdict, dead);
+	pr_info("outcome: %s\n", refused ? "would be refused" : fr_tell_outcome(verdict));
+}
