@@ -18,8 +18,10 @@ from harness.guest.lifecycle import Subject
 from harness.guest.observation import OK
 from harness.machine.kernel_modules import canonical
 from harness.rescue.address import parse_address
-from harness.rescue.board import Board, checked, read_facts
+from harness.rescue.board import Board, checked, open_board, read_facts
 from harness.rescue.connection import connect_board
+from harness.rescue.explain import EXPLAIN, EXPLAIN_SECONDS, Ask, explained
+from harness.rescue.package import PROGRAM, build_package, place_program
 from harness.workbench import Workbench, resolve_module
 
 STEP_SECONDS = 30.0
@@ -50,23 +52,30 @@ class Choice:
     local: bool = False
     identity: Path | None = None  # private key for the board
     known_hosts: Path | None = None
+    holders: bool = False  # ask force_rmmod who else holds modules
 
     def check(self) -> None:
         """UsageError when it names more than one."""
         if sum((bool(self.kernel), bool(self.host), self.local)) > 1:
             raise UsageError("--kernel, --host and --local exclude each other")
+        if self.local and self.holders:
+            raise UsageError(
+                "--holders is for boards and virtual machines", hint="here: make -C kmod force-rmmod, --explain"
+            )
 
 
 class GuestPlace:
     """The kernel of a virtual machine."""
 
-    def __init__(self, guest: Guest, chosen: tuple[str, ...]) -> None:
+    def __init__(self, guest: Guest, chosen: tuple[str, ...], ask: Ask | None = None) -> None:
         self._guest = guest
         self.chosen = chosen
+        self._ask = ask
 
     def graph(self) -> ModuleGraph:
         """See Place.graph."""
-        return ModuleGraph(self._guest.modules())
+        graph = ModuleGraph(self._guest.modules())
+        return explained(graph, self.chosen, self._ask) if self._ask else graph
 
     def unload(self, name: str) -> str:
         """See Place.unload."""
@@ -76,13 +85,15 @@ class GuestPlace:
 class BoardPlace:
     """The kernel of a board."""
 
-    def __init__(self, board: Board, chosen: tuple[str, ...]) -> None:
+    def __init__(self, board: Board, chosen: tuple[str, ...], ask: Ask | None = None) -> None:
         self._board = board
         self.chosen = chosen
+        self._ask = ask
 
     def graph(self) -> ModuleGraph:
         """See Place.graph."""
-        return ModuleGraph(parse_modules(checked(self._board.run("cat", str(MODULES))).output))
+        graph = ModuleGraph(parse_modules(checked(self._board.run("cat", str(MODULES))).output))
+        return explained(graph, self.chosen, self._ask) if self._ask else graph
 
     def unload(self, name: str) -> str:
         """See Place.unload."""
@@ -119,11 +130,27 @@ def open_place(choice: Choice, default_kernel: str, workbench: Workbench) -> Ite
         deadline = Deadline(STEP_SECONDS, f"connect to {choice.host}")
         keys = {"identity": choice.identity, "known_hosts": choice.known_hosts}
         with connect_board(parse_address(choice.host), **keys, deadline=deadline) as runner:
-            yield BoardPlace(Board(runner, read_facts(runner), ""), tuple(choice.modules))
+            if choice.holders:
+                with open_board(runner) as board:
+                    yield BoardPlace(board, tuple(choice.modules), _ask_board(board, workbench))
+            else:
+                yield BoardPlace(Board(runner, read_facts(runner), ""), tuple(choice.modules))
     else:
         kernel = choice.kernel or default_kernel
         with machine_with(kernel, choice.modules, workbench, "graph") as (guest, loaded):
-            yield GuestPlace(guest, loaded)
+            ask = _ask_guest(guest, kernel, workbench) if choice.holders else None
+            yield GuestPlace(guest, loaded, ask)
+
+
+def _ask_board(board: Board, workbench: Workbench) -> Ask:
+    program = place_program(board, workbench)
+    return lambda name: board.run_as_root(program, *EXPLAIN, name, seconds=EXPLAIN_SECONDS)
+
+
+def _ask_guest(guest: Guest, kernel: str, workbench: Workbench) -> Ask:
+    program = guest.upload_bytes(build_package(workbench.kernel(kernel), workbench), PROGRAM)
+    checked(guest.run("chmod", "700", program))
+    return lambda name: guest.run(program, *EXPLAIN, name, seconds=EXPLAIN_SECONDS)
 
 
 @contextlib.contextmanager

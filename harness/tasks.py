@@ -298,6 +298,7 @@ PLACE_HELP = {
     "kernel": f"of a virtual machine: {ONE_KERNEL_HELP}",
     "host": "of a board: user@board or user@board:port",
     "local": "of this machine",
+    "holders": "ask the kernel's own lists, by force_rmmod, and name who else holds a module",
     "accel": ACCEL_HELP,
     "machine": MACHINE_HELP,
     "identity": "private key to log in with (default: the agent's, then ~/.ssh/id_*)",
@@ -311,6 +312,7 @@ def _place(
     modules: list[str],
     host: str,
     local: bool,
+    holders: bool,
     accel: str,
     machine: str,
     identity: str,
@@ -324,6 +326,7 @@ def _place(
         modules=modules,
         host=host,
         local=local,
+        holders=holders,
         identity=_file(identity),
         known_hosts=_file(known_hosts),
     )
@@ -351,6 +354,7 @@ def graph(
     kernel: str = "",
     host: str = "",
     local: bool = False,
+    holders: bool = False,
     output: str = "",
     accel: str = "auto",
     machine: str = "q35",
@@ -363,7 +367,7 @@ def graph(
     file = _file(output)
     if file:
         graphs.check_output(file)
-    with _place(kernel, module, host, local, accel, machine, identity, known_hosts) as place:
+    with _place(kernel, module, host, local, holders, accel, machine, identity, known_hosts) as place:
         whole = place.graph()
         part = whole.around(place.chosen) if place.chosen else whole
         return graphs.show(part, file, sys.stdout)
@@ -389,6 +393,7 @@ def unload_order(
     kernel: str = "",
     host: str = "",
     local: bool = False,
+    holders: bool = False,
     do: bool = False,
     accel: str = "auto",
     machine: str = "q35",
@@ -400,7 +405,7 @@ def unload_order(
 
     if _asks_for_help(name, "unload-order"):
         return Exit.OK
-    with _place(kernel, module, host, local, accel, machine, identity, known_hosts) as place:
+    with _place(kernel, module, host, local, holders, accel, machine, identity, known_hosts) as place:
         return graphs.unload_order(place, name, sys.stdout, do=do)
 
 

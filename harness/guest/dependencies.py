@@ -5,10 +5,19 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.errors import HarnessError, UsageError
 from harness.guest.guest import LoadedModule
+
+
+@dataclass(frozen=True)
+class Links:
+    """What the kernel's own lists say of one module, and who else holds it."""
+
+    users: tuple[str, ...]  # modules, from its source_list
+    uses: tuple[str, ...]  # modules, from its target_list
+    holders: tuple[str, ...]  # others, in words
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,17 @@ class ModuleGraph:
 
     modules: Mapping[str, LoadedModule]
     holders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # module -> others known to hold it
+
+    def with_links(self, links: Mapping[str, Links]) -> ModuleGraph:
+        """The same, with what is known for certain of some modules instead of what /proc/modules tells."""
+        modules = dict(self.modules)
+        for name in links.keys() & modules.keys():
+            modules[name] = replace(modules[name], users=links[name].users)
+        for name in links:
+            for used in set(links[name].uses) & modules.keys():
+                users = dict.fromkeys((*modules[used].users, name))
+                modules[used] = replace(modules[used], users=tuple(users))
+        return ModuleGraph(modules, {**self.holders, **{name: one.holders for name, one in links.items()}})
 
     def unnamed_holders(self, name: str) -> int:
         """How many references to a module nobody accounts for."""

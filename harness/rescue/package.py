@@ -79,6 +79,15 @@ def build_on_board(board: Board) -> str:
     return f"{board.folder}/{PROGRAM}"
 
 
+def place_program(board: Board, workbench: Workbench, kernel: str = "", tree: str = "") -> str:
+    """Build the program, on the board if it can and nothing else is named; returns its path there."""
+    if board.facts.builds and not (kernel or tree):
+        with workbench.progress.task("build on the board, with its own headers"):
+            return build_on_board(board)
+    chosen = choose_kernel(board.facts, kernel, tree, workbench)
+    return board.put_program(PROGRAM, build_package(chosen, workbench))
+
+
 def headers_kernel(tree: Path) -> Kernel:
     """The kernel of a build tree that was configured, if never compiled: enough to build modules for it."""
     tree = tree.expanduser().resolve()

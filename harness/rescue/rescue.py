@@ -10,9 +10,9 @@ from typing import TextIO
 from harness.deadline import Deadline
 from harness.errors import Exit, HarnessError, UsageError
 from harness.rescue.address import Address
-from harness.rescue.board import Board, open_board
+from harness.rescue.board import open_board
 from harness.rescue.connection import connect_board
-from harness.rescue.package import PROGRAM, build_on_board, build_package, choose_kernel, headers_kernel
+from harness.rescue.package import PROGRAM, headers_kernel, place_program
 from harness.workbench import Workbench
 
 CONNECT_SECONDS = 30.0
@@ -54,18 +54,9 @@ def rescue(request: Request, workbench: Workbench, out: TextIO) -> Exit:
         open_board(runner) as board,
     ):
         workbench.progress.note(f"{request.address}: Linux {board.facts.release}, {board.facts.arch}")
-        program = _place(request, board, workbench)
+        program = place_program(board, workbench, request.kernel, request.kdir)
         result = board.run_as_root(program, *request.flags, "--", request.name, seconds=RESCUE_SECONDS)
     print(result.output, end="", file=out)
     if result.returncode not in set(Exit):
         raise HarnessError(f"{PROGRAM} on the board ended with exit code {result.returncode}")
     return Exit(result.returncode)
-
-
-def _place(request: Request, board: Board, workbench: Workbench) -> str:
-    """Bring the program to the board; returns its path there."""
-    if board.facts.builds and not (request.kernel or request.kdir):
-        with workbench.progress.task("build on the board, with its own headers"):
-            return build_on_board(board)
-    kernel = choose_kernel(board.facts, request.kernel, request.kdir, workbench)
-    return board.put_program(PROGRAM, build_package(kernel, workbench))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 
 from harness.errors import Exit, HarnessError, UsageError
 from harness.graphs import check_output, draw, unload_order
-from harness.guest.dependencies import ModuleGraph
+from harness.guest.dependencies import Links, ModuleGraph
 from harness.guest.guest import parse_modules
+from harness.guest.runner import Result
 from harness.report.graph import TEXTS, dot, mermaid
+from harness.rescue.explain import explained, parse_links
 
 GOLDEN = Path(__file__).parent / "golden" / "graph"
 PROC_MODULES = (
@@ -122,6 +125,43 @@ def test_a_ring_is_told() -> None:
 )
 def test_obstacles(name: str, obstacles: tuple[str, ...]) -> None:
     assert GRAPH.obstacles(name) == obstacles
+
+
+def test_links_of_the_kernel_itself() -> None:
+    """Users come from source_list, what is used from target_list; other holders are named."""
+    graph = ModuleGraph(parse_modules("a 1 0 - Live 0x0\ns 1 3 - Live 0x0\nt 1 0 - Live 0x0\n"))
+    held = ("pid 7, sleep, descriptor 3, /dev/s",)
+    known = graph.with_links({"s": Links(("a",), ("t",), held), "gone": Links((), (), ())})
+    assert (known.modules["s"].users, known.modules["t"].users) == (("a",), ("s",))
+    assert known.other_holders("s") == (*held, "1 holder that is no module")
+    assert graph.modules["s"].users == ()
+
+
+def told(**keys: object) -> str:
+    """What the program prints."""
+    return json.dumps({"outcome": "explained", "used_by": [], "uses": [], "holders": [], **keys})
+
+
+def test_what_explain_tells() -> None:
+    holders = [{"kind": "file", "pid": 7, "text": "pid 7, sleep, descriptor 3, /dev/s"}]
+    links = parse_links(told(used_by=["a"], uses=["t"], holders=holders))
+    assert links == Links(("a",), ("t",), ("pid 7, sleep, descriptor 3, /dev/s",))
+    assert parse_links(told(outcome="refused")) is None  # gone meanwhile
+    for output in ("", "[]", "{}", told(holders=[1]), "sh: not found"):
+        with pytest.raises(HarnessError, match="no answer"):
+            parse_links(output)
+
+
+def test_only_what_is_unclear_is_asked_for() -> None:
+    graph = ModuleGraph(parse_modules(PROC_MODULES))
+    asked = []
+
+    def ask(name: str) -> Result:
+        asked.append(name)
+        return Result((), 0, told())
+
+    explained(graph, ("states",), ask)
+    assert asked == ["depend_s", "net", "states", "vms"]
 
 
 @dataclass

@@ -101,8 +101,8 @@ def serving(play: Play, folder: Path) -> Iterator[Stage]:
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Play], Stage]]:
     """Plays a board; what is built for it here are a few bytes."""
-    monkeypatch.setattr(rescue, "choose_kernel", lambda *_: None)
-    monkeypatch.setattr(rescue, "build_package", lambda *_: b"program")
+    monkeypatch.setattr(package, "choose_kernel", lambda *_: None)
+    monkeypatch.setattr(package, "build_package", lambda *_: b"program")
     with contextlib.ExitStack() as stack:
         yield lambda play: stack.enter_context(serving(play, tmp_path))
 

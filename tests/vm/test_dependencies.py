@@ -126,17 +126,22 @@ def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Pat
     ]
 
 
+def board_choice(machine: Machine, folder: Path, modules: list[str], *, holders: bool = False) -> Choice:
+    """The machine as a board that SSH reaches, with keys in files."""
+    identity, known_hosts = folder / "id", folder / "known_hosts"
+    identity.write_text(machine.keys.client_pem)
+    key = base64.b64encode(machine.keys.host_key_blob()).decode()
+    known_hosts.write_text(f"[127.0.0.1]:{machine.port} ssh-ed25519 {key}\n")
+    host = f"root@127.0.0.1:{machine.port}"
+    return Choice(host=host, modules=modules, identity=identity, known_hosts=known_hosts, holders=holders)
+
+
 def test_a_board_is_looked_at_and_its_modules_unloaded(
     guest: Guest, machine: Machine, load: Load, workbench: Workbench, tmp_path: Path
 ) -> None:
     """As with `--host`: over a connection of its own, with keys in files and the programs that a board has."""
     assert [load(name) for name in ("depend_s", "depend_a", "depend_b")] == [OK] * 3
-    identity, known_hosts = tmp_path / "id", tmp_path / "known_hosts"
-    identity.write_text(machine.keys.client_pem)
-    key = base64.b64encode(machine.keys.host_key_blob()).decode()
-    known_hosts.write_text(f"[127.0.0.1]:{machine.port} ssh-ed25519 {key}\n")
-    host = f"root@127.0.0.1:{machine.port}"
-    choice = Choice(host=host, modules=["depend_a"], identity=identity, known_hosts=known_hosts)
+    choice = board_choice(machine, tmp_path, ["depend_a"])
     out = io.StringIO()
     with open_place(choice, "", workbench) as board:
         assert set(board.graph().around(board.chosen).modules) == {"depend_a", "depend_s"}
@@ -146,3 +151,24 @@ def test_a_board_is_looked_at_and_its_modules_unloaded(
         f"{name}: unloaded" for name in ("depend_a", "depend_b", "depend_s")
     ]
     assert not guest.modules().keys() & {"depend_a", "depend_b", "depend_s"}
+
+
+@pytest.mark.outer_kernels
+def test_who_else_holds_a_board_s_module(
+    guest: Guest, machine: Machine, load: Load, workbench: Workbench, tmp_path: Path
+) -> None:
+    """`graph --holders`: force_rmmod is brought to the board, asked, and gone again."""
+    assert load("faults", fault="0", scenario="misc") == OK
+    assert [load(name) for name in ("depend_s", "depend_a")] == [OK] * 2
+    guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/pid")
+    held = f"pid {guest.read('/tmp/pid').strip()}, sleep, descriptor 7, /dev/faults_misc"
+    choice = board_choice(machine, tmp_path, ["faults", "depend_a"], holders=True)
+    with open_place(choice, "", workbench) as board:
+        graph = board.graph()
+        assert graph.other_holders("faults") == (held,)
+        assert graph.modules["depend_s"].users == ("depend_a",)
+        out = io.StringIO()
+        assert unload_order(board, "faults", out, do=True) == Exit.CHECK_FAILED
+    assert out.getvalue().splitlines()[0] == f"1. rmmod faults  (held by {held})"
+    assert "force_rmmod" not in guest.modules()
+    assert find_splats(guest.log()) == ()

@@ -20,13 +20,14 @@
 #include "cli.h"
 
 static const char usage[] =
-"usage: force-rmmod [--explain] [--force] [--keep] [--json] [--module FILE] NAME\n"
+"usage: force-rmmod [--explain] [--force] [--keep] [--no-scan] [--json] [--module FILE] NAME\n"
 "\n"
 "Takes the stuck module NAME out of the kernel, without a reboot.\n"
 "\n"
 "  --explain      tell about NAME and what would be done; touch nothing\n"
 "  --force        take the risks that force_rmmod would refuse for\n"
 "  --keep         make NAME removable, but do not remove it\n"
+"  --no-scan      do not search memory for what still leads into NAME\n"
 "  --json         one JSON object on standard output instead of text\n"
 "  --module FILE  the rescue module, for the running kernel. Otherwise: the one\n"
 "                 that `make force-rmmod` appended to this program, else\n"
@@ -36,7 +37,7 @@ static const char usage[] =
 "Exit code: 0 rescued, 1 refused (NAME was not touched), 2 failed, 3 wrong usage.\n";
 
 struct options {
-	bool explain, force, keep, json, help;
+	bool explain, force, keep, no_scan, json, help;
 	const char *module;
 	char name[MAX_NAME + 1];
 };
@@ -45,6 +46,7 @@ static const struct option long_options[] = {
 	{ "explain", no_argument, NULL, 'e' },
 	{ "force", no_argument, NULL, 'f' },
 	{ "keep", no_argument, NULL, 'k' },
+	{ "no-scan", no_argument, NULL, 's' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "module", required_argument, NULL, 'm' },
 	{ "help", no_argument, NULL, 'h' },
@@ -92,6 +94,9 @@ static const char *parse_flag(struct options *options, int option)
 		return NULL;
 	case 'k':
 		options->keep = true;
+		return NULL;
+	case 's':
+		options->no_scan = true;
 		return NULL;
 	case 'j':
 		options->json = true;
@@ -213,8 +218,9 @@ static int rescue(const struct options *options, const struct image *image)
 	struct load load = { image, parameters };
 	int loaded, unloaded, length;
 
-	length = snprintf(parameters, sizeof(parameters), "target=%s%s%s", options->name,
-			  options->force ? " force=1" : "", options->explain ? " explain=1" : "");
+	length = snprintf(parameters, sizeof(parameters), "target=%s%s%s%s", options->name,
+			  options->force ? " force=1" : "", options->explain ? " explain=1" : "",
+			  options->no_scan ? " scan=0" : "");
 	report_note("%s: asking %s", options->name, image->source);
 	calls_rescue(&load, &loaded, &unloaded);
 	if (loaded == EOPNOTSUPP && report_missing() && !report_touched() &&
@@ -253,6 +259,8 @@ static int run(const struct options *options)
 		return unknown_parameter(&image, "explain");
 	if (options->force && !knows(&image, "force"))
 		return unknown_parameter(&image, "force");
+	if (options->no_scan && !knows(&image, "scan"))
+		return unknown_parameter(&image, "scan");
 	if (!calls_lock())
 		return report_end(REFUSED, "refused", "another rescue is under way");
 
