@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* deferred.c - things that call into the module by themselves, later */
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
@@ -143,6 +144,26 @@ int fa_thread_start(void)
 void fa_thread_stop(void)
 {
 	kthread_stop(fa_thread);
+}
+
+/* Does not end when it should, but when it is released. */
+static int fa_stubborn_runs(void *data)
+{
+	while (!fa_released())
+		msleep(50);
+
+	return fa_thread_runs(data);
+}
+
+int fa_stubborn_start(void)
+{
+	fa_thread = kthread_run(fa_stubborn_runs, NULL, "faults_stubborn");
+	return PTR_ERR_OR_ZERO(fa_thread);
+}
+
+void fa_stubborn_stop(void)
+{
+	fa_thread_stop();
 }
 
 /* A line that a PC has and that nothing in the virtual machine uses. */

@@ -7,10 +7,13 @@
  */
 #include <linux/bug.h>
 #include <linux/delay.h>
+#include <linux/hrtimer.h>
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
+#include <linux/rcupdate.h>
+#include <linux/rtnetlink.h>
 #include <linux/sched.h>
 
 #include "faults.h"
@@ -60,6 +63,52 @@ void fa_die_irqs_off(void)
 	local_irq_disable();
 	fa_die_null();
 	local_irq_enable();
+}
+
+/* A timer dies, in an interrupt that finds this task in init. */
+static enum hrtimer_restart fa_die_timer_fires(struct hrtimer *timer)
+{
+	fa_die_null();
+	return HRTIMER_NORESTART;
+}
+
+void fa_die_interrupt(void)
+{
+	static struct hrtimer timer;
+
+	compat_hrtimer_setup(&timer, fa_die_timer_fires, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	hrtimer_start(&timer, ms_to_ktime(10), HRTIMER_MODE_REL);
+	mdelay(1000);
+}
+
+/* Each level needs what is on the stack of the one above. */
+static noinline unsigned long fa_die_deeper(const volatile unsigned long *above)
+{
+	volatile unsigned long here[16] = { *above + 1 };
+
+	return fa_nowhere ? *above : fa_die_deeper(here) + here[0];
+}
+
+void fa_die_overflow(void)
+{
+	unsigned long depth = 0;
+
+	fa_die_deeper(&depth);
+}
+
+/* Dies with the lock of the network devices. */
+void fa_die_locked(void)
+{
+	rtnl_lock();
+	fa_die_null();
+	rtnl_unlock();
+}
+
+void fa_die_rcu(void)
+{
+	rcu_read_lock();
+	fa_die_null();
+	rcu_read_unlock();
 }
 
 void fa_die_leak(void)

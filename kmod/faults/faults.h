@@ -34,6 +34,10 @@ void fa_die_protection(void);
 void fa_die_jump(void);
 void fa_die_atomic(void);
 void fa_die_irqs_off(void);
+void fa_die_interrupt(void);
+void fa_die_overflow(void);
+void fa_die_locked(void);
+void fa_die_rcu(void);
 void fa_die_leak(void);
 void fa_die_no_exit(void);
 void fa_die_sleep(void);
@@ -66,6 +70,7 @@ FA_PAIR(hrtimer);
 FA_PAIR(work);
 FA_PAIR(work_allocated);
 FA_PAIR(thread);
+FA_PAIR(stubborn);
 FA_PAIR(irq);
 
 /* hook.c */
@@ -94,5 +99,8 @@ FA_PAIR(socket);
 FA_PAIR(netdev);
 FA_PAIR(cache);
 FA_PAIR(region);
+
+/* hidden.c */
+FA_PAIR(hidden);
 
 #endif

@@ -227,6 +227,15 @@ int fr_undo(struct module *victim, bool apply, bool repairs_only);
 /* Tells what it would do, as far as can be told before anything has been done. */
 void fr_undo_steps(struct module *victim, bool repairs_only);
 
+/*
+ * guard_journal.c: when an object was registered, larger for later, 0 if unknown;
+ * and what fr_victim_each_word() does for what the victim keeps nowhere.
+ */
+unsigned int fr_journal_serial(const void *object);
+int fr_journal_each_word(struct module *victim,
+			 int (*fn)(struct module *victim, unsigned long *word, void *data),
+			 void *data);
+
 /* Held by whoever undoes anything: it is done for one victim at a time. */
 extern struct mutex fr_undo_lock;
 

@@ -55,15 +55,6 @@ MODULE_PARM_DESC(guard, "modules whose init and exit are guarded: names with com
 #define FR_PLACE(n) FR_PLACE_##n,
 enum { FR_PLACES_OF(FR_PLACE) FR_PLACES };
 
-/* A guarded module. */
-struct fr_guarded {
-	struct module *mod;		/* NULL: the place is free */
-	struct task_struct *loader;	/* until init is called */
-	int (*init)(void);
-	void (*exit)(void);
-	bool holds;			/* a reference to us */
-};
-
 static struct fr_guarded fr_guarded[FR_PLACES];
 static DEFINE_MUTEX(fr_guarded_lock);
 static DECLARE_WAIT_QUEUE_HEAD(fr_guarded_gone);
@@ -108,9 +99,19 @@ static bool fr_guard_wants(const struct module *mod)
 	}
 }
 
-bool fr_guard_wanted(void)
+const char *fr_guard_wanted(void)
 {
-	return fr_guard_names && *fr_guard_names;
+	return fr_guard_names && *fr_guard_names ? fr_guard_names : NULL;
+}
+
+unsigned int fr_guard_count(void)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < FR_PLACES; i++)
+		count += READ_ONCE(fr_guarded[i].mod) != NULL;
+
+	return count;
 }
 
 static struct fr_guarded *fr_guarded_find(const struct module *mod)
@@ -147,11 +148,15 @@ static int fr_guard_clear(void *data)
 	int ret;
 
 	fr_locks_release(mod, call->repaired, sizeof(call->repaired));
-	ret = fr_undo(mod, true, false);
-	if (ret < 0)
-		return ret;
+	ret = fr_scan(mod);
+	if (!ret)
+		ret = fr_undo(mod, true, false);
+	if (ret >= 0)
+		ret = fr_holders_check(mod, false);
+	if (!ret)
+		ret = fr_proof_check(mod);
 
-	return fr_holders_check(mod, false);
+	return ret;
 }
 
 /* One at a time, as the rescue; and what dies in here is not the end either. */
@@ -162,16 +167,21 @@ static int fr_guard_try(struct fr_call *call)
 
 	mutex_lock(&fr_undo_lock);
 	fr_undone[0] = '\0';
+	fr_journal_use(call->journal);
 	ret = fr_call_run(&undo, fr_guard_clear, call);
+	fr_journal_use(NULL);
+	fr_scan_forget();
 	if (undo.died) {
 		pr_err("guard: undoing what %s left died at %s\n", call->mod->name, undo.place);
 		fr_locks_release(call->mod, call->repaired, sizeof(call->repaired));
 	}
-	if (!ret)
+	if (!ret) {
 		pr_warn("guard: %s of %s died at %s (%s); undone: %s; repaired: %s\n", call->what,
 			call->mod->name, call->place, call->reason,
 			*fr_undone ? fr_undone : "nothing",
 			*call->repaired ? call->repaired : "nothing");
+		fr_report_event(call);
+	}
 	mutex_unlock(&fr_undo_lock);
 
 	return ret;
@@ -181,12 +191,39 @@ static void fr_guard_mourn(struct fr_call *call)
 {
 	unsigned int pause = FR_GUARD_PAUSE_MS;
 
+	fr_report_wait(1);
 	while (fr_guard_try(call)) {
 		pr_err("guard: %s cannot be let go, see above; the next look in %u s\n",
 		       call->mod->name, pause / 1000);
 		msleep(pause);
 		pause = min(2 * pause, (unsigned int)FR_GUARD_PAUSE_MAX_MS);
 	}
+	fr_report_wait(-1);
+}
+
+int fr_guard_run(struct module *mod, const char *what, int (*fn)(void *data), void *data)
+{
+	struct fr_call call = { .mod = mod, .what = what, .journal = fr_journal_begin() };
+	int ret;
+
+	fr_report_call();
+	ret = fr_call_run(&call, fn, data);
+	if (call.died)
+		fr_guard_mourn(&call);
+	fr_journal_end(call.journal);
+
+	return ret;
+}
+
+struct fr_guarded *fr_guarded_loading(void)
+{
+	int i;
+
+	for (i = 0; i < FR_PLACES; i++)
+		if (READ_ONCE(fr_guarded[i].loader) == current)
+			return &fr_guarded[i];
+
+	return NULL;
 }
 
 static int fr_guard_real_init(void *data)
@@ -198,24 +235,12 @@ static int fr_guard_real_init(void *data)
 
 static int fr_guard_call_init(void)
 {
-	struct fr_guarded *guarded;
-	struct fr_call call = { .what = "init" };
-	int i, ret;
+	struct fr_guarded *guarded = fr_guarded_loading();
 
-	mutex_lock(&fr_guarded_lock);
-	for (i = 0; fr_guarded[i].loader != current; i++)
-		;
-	guarded = &fr_guarded[i];
-	guarded->loader = NULL;
-	mutex_unlock(&fr_guarded_lock);
-
-	call.mod = guarded->mod;
-	call.mod->init = guarded->init;
-	ret = fr_call_run(&call, fr_guard_real_init, guarded);
-	if (call.died)
-		fr_guard_mourn(&call);
-
-	return ret;
+	fr_params_restore(guarded);
+	WRITE_ONCE(guarded->loader, NULL);
+	guarded->mod->init = guarded->init;
+	return fr_guard_run(guarded->mod, "init", fr_guard_real_init, guarded);
 }
 
 static int fr_guard_real_exit(void *data)
@@ -228,13 +253,9 @@ static int fr_guard_real_exit(void *data)
 
 static void fr_guard_call_exit(struct fr_guarded *guarded)
 {
-	struct fr_call call = { .what = "exit", .mod = guarded->mod };
-
 	/* If not, we are leaving too, and wait for this one. */
 	guarded->holds = try_module_get(THIS_MODULE);
-	fr_call_run(&call, fr_guard_real_exit, guarded);
-	if (call.died)
-		fr_guard_mourn(&call);
+	fr_guard_run(guarded->mod, "exit", fr_guard_real_exit, guarded);
 }
 
 /* ---- modules come and go ---- */
@@ -271,6 +292,7 @@ static void fr_guard_coming(struct module *mod)
 	guarded->loader = current;
 	guarded->init = mod->init;
 	mod->init = fr_guard_call_init;
+	fr_params_guard(guarded);
 }
 
 static void fr_guard_let_us_go(struct fr_guarded *guarded)
@@ -292,6 +314,7 @@ static void fr_guard_live(struct module *mod)
 	guarded->exit = mod->exit;
 	if (mod->exit)
 		mod->exit = fr_exits[guarded - fr_guarded];
+	fr_params_free(guarded);
 	fr_guard_let_us_go(guarded);
 }
 
@@ -302,6 +325,8 @@ static void fr_guard_going(struct module *mod)
 	if (!guarded)
 		return;
 
+	fr_params_restore(guarded);
+	fr_params_free(guarded);
 	fr_guard_let_us_go(guarded);
 	*guarded = (struct fr_guarded){ };
 	wake_up_all(&fr_guarded_gone);
@@ -351,20 +376,9 @@ static int fr_guard_release(struct module *mod, void *data)
 	return 0;
 }
 
-static bool fr_guard_is_idle(void)
-{
-	int i;
-
-	for (i = 0; i < FR_PLACES; i++)
-		if (READ_ONCE(fr_guarded[i].mod))
-			return false;
-
-	return true;
-}
-
 int fr_guard_init(void)
 {
-	int ret;
+	int ret, probes;
 
 	ret = fr_victim_resolve();
 	if (ret)
@@ -374,20 +388,29 @@ int fr_guard_init(void)
 	if (ret)
 		return ret;
 
-	ret = register_module_notifier(&fr_guard_block);
-	if (ret) {
-		fr_call_exit();
-		return ret;
-	}
+	ret = fr_report_init();
+	if (ret)
+		goto err_call;
 
+	ret = register_module_notifier(&fr_guard_block);
+	if (ret)
+		goto err_report;
+
+	probes = fr_journal_init();
 	mutex_lock(&fr_guarded_lock);
 	fr_guard_on = true;
 	fr_victim_each(fr_guard_present, NULL);
 	mutex_unlock(&fr_guarded_lock);
 
-	pr_info("guard: init and exit of %s are guarded\n",
-		strcmp(fr_guard_names, "*") ? fr_guard_names : "all modules");
+	pr_info("guard: init and exit of %s are guarded, %d functions probed\n",
+		strcmp(fr_guard_names, "*") ? fr_guard_names : "all modules", probes);
 	return 0;
+
+err_report:
+	fr_report_exit();
+err_call:
+	fr_call_exit();
+	return ret;
 }
 
 void fr_guard_exit(void)
@@ -397,7 +420,9 @@ void fr_guard_exit(void)
 	fr_victim_each(fr_guard_release, NULL);
 	mutex_unlock(&fr_guarded_lock);
 
-	wait_event(fr_guarded_gone, fr_guard_is_idle());
+	wait_event(fr_guarded_gone, !fr_guard_count());
 	unregister_module_notifier(&fr_guard_block);
+	fr_journal_exit();
+	fr_report_exit();
 	fr_call_exit();
 }

@@ -50,6 +50,7 @@ struct fr_call {
 	struct fr_call *outer;		/* of the same task */
 	struct module *mod;
 	const char *what;		/* the function that is called, for people */
+	struct fr_journal *journal;	/* may be NULL */
 	struct fr_landing landing;
 	struct fr_context context;
 
@@ -62,11 +63,52 @@ struct fr_call {
 int fr_call_init(void);
 void fr_call_exit(void);
 
+/* The call in which current is, and not an interrupt on top of it; or NULL. */
+struct fr_call *fr_call_current(void);
+
 /* Calls fn; if it dies: call->died, and -EFAULT. */
 int fr_call_run(struct fr_call *call, int (*fn)(void *data), void *data);
 
-/* guard.c: the mode of force_rmmod in which it stays, as the parameter guard has it. */
-bool fr_guard_wanted(void);
+/* guard_journal.c: what a call registers, and what was found of it. */
+int fr_journal_init(void);	/* how many functions are probed */
+void fr_journal_exit(void);
+struct fr_journal *fr_journal_begin(void);	/* or NULL */
+void fr_journal_end(struct fr_journal *journal);
+
+/* Which one undo.c asks, or NULL. */
+void fr_journal_use(const struct fr_journal *journal);
+
+/* guard_report.c: counters and the last events, in sysfs. */
+int fr_report_init(void);
+void fr_report_exit(void);
+void fr_report_call(void);
+void fr_report_wait(int difference);
+void fr_report_event(const struct fr_call *call);	/* with fr_undone */
+
+/* guard.c: the mode of force_rmmod in which it stays; the parameter guard, or NULL. */
+const char *fr_guard_wanted(void);
+unsigned int fr_guard_count(void);	/* modules guarded now */
+
+/* A guarded module. */
+struct fr_guarded {
+	struct module *mod;		/* NULL: the place is free */
+	struct task_struct *loader;	/* until init is called */
+	int (*init)(void);
+	void (*exit)(void);
+	bool holds;			/* a reference to us */
+	struct kernel_param *params, *real_params;	/* guard_param.c */
+};
+
+/* That which current is loading, before its init is called, or NULL. */
+struct fr_guarded *fr_guarded_loading(void);
+
+/* Calls a function of the module; if it dies, undoes what it left: -EFAULT. */
+int fr_guard_run(struct module *mod, const char *what, int (*fn)(void *data), void *data);
+
+/* guard_param.c: before parameters are set, before init is called, and at last. */
+void fr_params_guard(struct fr_guarded *guarded);
+void fr_params_restore(struct fr_guarded *guarded);
+void fr_params_free(struct fr_guarded *guarded);
 int fr_guard_init(void);
 void fr_guard_exit(void);
 

@@ -23,6 +23,7 @@
 #include "guard.h"
 
 #define FR_CALLS 64
+#define FR_STACK_GUARD PAGE_SIZE	/* below the stack, never mapped */
 
 static struct fr_call *fr_calls[FR_CALLS];
 
@@ -71,21 +72,29 @@ static void fr_call_leave(struct fr_call *call)
 	WRITE_ONCE(*fr_call_slot(), call->outer);
 }
 
+struct fr_call *fr_call_current(void)
+{
+	struct fr_call **slot = fr_call_slot();
+
+	return slot && fr_context_is_same(&(*slot)->context) ? *slot : NULL;
+}
+
 static bool fr_call_is_ours(const struct fr_call *call, struct pt_regs *regs)
 {
 	unsigned long stack = (unsigned long)task_stack_page(current);
 	unsigned long sp = kernel_stack_pointer(regs);
 
-	if (user_mode(regs) || !fr_context_is_same(&call->context))
+	if (user_mode(regs))
 		return false;
 
-	if (sp < stack || sp >= stack + THREAD_SIZE) {
-		pr_err("guard: %s of %s is not on its stack any more: it overflowed; the oops takes its course\n",
+	/* The kernel's report of this counts as an interrupt. */
+	if (stack - sp < FR_STACK_GUARD) {
+		pr_err("guard: %s of %s overflowed its stack, which cannot be mended\n",
 		       call->what, call->mod->name);
 		return false;
 	}
 
-	return sp < call->landing.sp;
+	return fr_context_is_same(&call->context) && sp >= stack && sp < call->landing.sp;
 }
 
 static int fr_call_die(struct notifier_block *block, unsigned long event, void *data)

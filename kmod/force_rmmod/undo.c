@@ -10,7 +10,8 @@
  *
  * They are undone one at a time, and looked for anew after each, since one may
  * take others with it. The stages order kinds; within a stage the object that
- * was registered last goes first, where that is known.
+ * was registered last goes first, where that is known. Under the guard it is known
+ * of most objects, whatever their stage.
  *
  * What no row finds, such as memory, or an object whose only pointer was on the
  * dead stack, stays behind.
@@ -62,6 +63,7 @@ struct fr_find {
 	const struct fr_kind *kind;
 	void *object;
 	u64 order;
+	unsigned int serial;	/* its place in the journal, or 0 */
 	char text[112];
 };
 
@@ -83,6 +85,7 @@ int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format
 	find->kind = finds->kind;
 	find->object = object;
 	find->order = order;
+	find->serial = fr_journal_serial(object);
 	va_start(args, format);
 	vsnprintf(find->text, sizeof(find->text), format, args);
 	va_end(args);
@@ -103,13 +106,14 @@ static void fr_undo_forget(struct fr_finds *finds)
 	INIT_LIST_HEAD(&finds->list);
 }
 
-static int fr_undo_find(struct module *victim, enum fr_stage stage, struct fr_finds *finds)
+static int fr_undo_find(struct module *victim, enum fr_stage first, enum fr_stage last,
+			struct fr_finds *finds)
 {
 	size_t i;
 	int ret, refused = 0;
 
 	for (i = 0; i < ARRAY_SIZE(fr_kinds); i++) {
-		if (fr_kinds[i]->stage != stage)
+		if (fr_kinds[i]->stage < first || fr_kinds[i]->stage > last)
 			continue;
 		finds->kind = fr_kinds[i];
 		ret = fr_kinds[i]->find(victim, finds);
@@ -127,12 +131,38 @@ static int fr_undo_find(struct module *victim, enum fr_stage stage, struct fr_fi
 	return refused;
 }
 
-static struct fr_find *fr_undo_youngest(struct fr_finds *finds)
+/*
+ * What the journal knows goes in the order of the journal: after what else runs by
+ * itself or is called from outside, before what else there is.
+ */
+static int fr_undo_turn(const struct fr_find *find)
+{
+	enum fr_stage stage = find->kind->stage;
+
+	if (find->serial && stage != FR_REPAIR)
+		return FR_OBJECT;
+
+	return stage < FR_OBJECT ? stage : stage + 1;
+}
+
+static bool fr_undo_is_before(const struct fr_find *one, const struct fr_find *other)
+{
+	int turn = fr_undo_turn(one), other_turn = fr_undo_turn(other);
+
+	if (turn != other_turn)
+		return turn < other_turn;
+	if (one->serial != other->serial)
+		return one->serial > other->serial;
+
+	return one->order > other->order;
+}
+
+static struct fr_find *fr_undo_first(struct fr_finds *finds)
 {
 	struct fr_find *find, *best = NULL;
 
 	list_for_each_entry(find, &finds->list, list)
-		if (!best || find->order > best->order)
+		if (!best || fr_undo_is_before(find, best))
 			best = find;
 
 	return best;
@@ -171,28 +201,28 @@ static int fr_undo_one(struct module *victim, struct fr_find *find)
 }
 
 /* What was undone and is found again cannot be undone. */
-static int fr_undo_stage(struct module *victim, enum fr_stage stage)
+static int fr_undo_all(struct module *victim, enum fr_stage last)
 {
 	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list) };
-	char last[sizeof_field(struct fr_find, text)] = "";
+	char text[sizeof_field(struct fr_find, text)] = "";
 	const void *object = NULL;
 	struct fr_find *find;
 	int ret, count = 0;
 
 	for (;;) {
-		ret = fr_undo_find(victim, stage, &finds);
+		ret = fr_undo_find(victim, FR_REPAIR, last, &finds);
 		if (ret)
 			break;
-		find = fr_undo_youngest(&finds);
+		find = fr_undo_first(&finds);
 		if (!find)
 			break;
-		if (find->object == object && !strcmp(find->text, last)) {
+		if (find->object == object && !strcmp(find->text, text)) {
 			pr_err("%s %s does not go away\n", find->kind->name, find->text);
 			ret = -EIO;
 			break;
 		}
 		object = find->object;
-		strscpy(last, find->text, sizeof(last));
+		strscpy(text, find->text, sizeof(text));
 		ret = fr_undo_one(victim, find);
 		if (ret)
 			break;
@@ -221,7 +251,7 @@ static int fr_undo_look(struct module *victim, enum fr_stage stage, bool judge)
 	struct fr_find *find;
 	int ret, count = 0;
 
-	ret = fr_undo_find(victim, stage, &finds);
+	ret = fr_undo_find(victim, stage, stage, &finds);
 	list_for_each_entry(find, &finds.list, list) {
 		if (fr_explain)
 			pr_info("registered: %s: %s\n", find->kind->name, find->text);
@@ -257,19 +287,8 @@ static int fr_undo_look_all(struct module *victim, enum fr_stage last)
 int fr_undo(struct module *victim, bool apply, bool repairs_only)
 {
 	enum fr_stage last = repairs_only ? FR_REPAIR : FR_STAGES - 1;
-	int stage, ret, count = 0;
 
-	if (!apply)
-		return fr_undo_look_all(victim, last);
-
-	for (stage = 0; stage <= last; stage++) {
-		ret = fr_undo_stage(victim, stage);
-		if (ret < 0)
-			return ret;
-		count += ret;
-	}
-
-	return count;
+	return apply ? fr_undo_all(victim, last) : fr_undo_look_all(victim, last);
 }
 
 void fr_undo_steps(struct module *victim, bool repairs_only)
@@ -277,14 +296,11 @@ void fr_undo_steps(struct module *victim, bool repairs_only)
 	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = true };
 	struct fr_finds told = { .list = LIST_HEAD_INIT(told.list) };
 	struct fr_find *find;
-	int stage;
 
-	for (stage = 0; stage <= (repairs_only ? FR_REPAIR : FR_STAGES - 1); stage++) {
-		fr_undo_find(victim, stage, &finds);
-		while ((find = fr_undo_youngest(&finds))) {
-			pr_info("step: undo %s %s\n", find->kind->name, find->text);
-			list_move(&find->list, &told.list);
-		}
+	fr_undo_find(victim, FR_REPAIR, repairs_only ? FR_REPAIR : FR_STAGES - 1, &finds);
+	while ((find = fr_undo_first(&finds))) {
+		pr_info("step: undo %s %s\n", find->kind->name, find->text);
+		list_move(&find->list, &told.list);
 	}
 	fr_undo_forget(&told);
 }

@@ -215,6 +215,8 @@ static int fr_probe_undo(struct module *victim, void *object)
 	if (registering && dev->bus == &platform_bus_type) {
 		pr_info("undo: platform device %s, whose registration died\n", dev_name(dev));
 		platform_device_unregister(to_platform_device(dev));
+		/* What device_add() holds until it returns. */
+		put_device(dev);
 	}
 
 	return 0;

@@ -312,7 +312,7 @@ int fr_victim_each_word(struct module *victim,
 		}
 	}
 
-	return 0;
+	return fr_journal_each_word(victim, fn, data);
 }
 
 struct fr_holder {

@@ -24,6 +24,7 @@
 #include <linux/kernfs.h>
 #include <linux/klist.h>
 #include <linux/kobject.h>
+#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -223,6 +224,18 @@ static inline unsigned long compat_rwsem_writer(const struct rw_semaphore *sem)
 
 	return atomic_long_read(&sem->owner) & ~7UL;
 }
+
+/* The files of a module's parameters, private to kernel/params.c; v5.10 to v7.3. */
+struct compat_param_attribute {
+	struct module_attribute mattr;
+	const struct kernel_param *param;
+};
+
+struct compat_module_param_attrs {
+	unsigned int num;
+	struct attribute_group grp;
+	struct compat_param_attribute attrs[];
+};
 
 /* An asynchronous call, private to kernel/async.c; same layout v5.10 to v7.3. */
 struct compat_async_entry {
@@ -617,6 +630,16 @@ static inline bool compat_return_hooks_restore(const struct compat_return_hooks 
 #endif
 	return now.stack != saved->stack || now.probes != saved->probes ||
 	       now.hooks != saved->hooks;
+}
+
+/* d741bf41d7c7 ("kprobes: Remove kretprobe hash") (in v5.11) moved it. */
+static inline struct kretprobe *compat_kretprobe(struct kretprobe_instance *instance)
+{
+#ifdef COMPAT_HAVE_KRETPROBE_INSTANCES
+	return get_kretprobe(instance);
+#else
+	return instance->rp;
+#endif
 }
 
 /* af449901b84c ("sched: Add migrate_disable()") (in v5.11). */

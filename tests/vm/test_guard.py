@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
+from typing import Any
+
 import pytest
 
 from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
+from harness.machine.machine import GuestPanic, Machine
 from harness.verdict.splats import find_splats
+from tests.vm import test_rescue
 from tests.vm.conftest import Upload, rescue_log
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
 PARAMETERS = "/sys/module/force_rmmod/parameters"
+GUARD = "/sys/module/force_rmmod/guard"
 
 
 def test_another_target(guest: Guest, upload: Upload) -> None:
@@ -44,7 +52,54 @@ def guarded(guest: Guest, upload: Upload, names: str = "*") -> None:
     assert guest.insmod(upload("force_rmmod"), {"guard": names}, call="init") == OK, rescue_log(guest)
 
 
-KINDS = ("null", "bug", "protection", "jump", "atomic", "irqs_off", "probe", "probe_attach", "exit")
+def report(guest: Guest) -> dict[str, Any]:
+    """What the guard has seen."""
+    answer = json.loads(guest.read(f"{GUARD}/report.json"))
+    assert isinstance(answer, dict)
+    return answer
+
+
+def die(guest: Guest, faults: str, scenario: str) -> str:
+    """A scenario under the guard: its call fails, and it is gone; the guard's line about it."""
+    if scenario == "exit":
+        assert guest.insmod(faults, {"scenario": scenario}) == OK
+        assert guest.rmmod("faults") == OK
+    else:
+        assert guest.insmod(faults, {"scenario": scenario}) == "EFAULT", (scenario, rescue_log(guest)[-9:])
+    assert "faults" not in guest.modules(), scenario
+    line = rescue_log(guest)[-1]
+    assert line.startswith("guard: ") and " of faults died at " in line, line
+    return line
+
+
+def check_well(guest: Guest, faults: str, scenario: str) -> None:
+    """It comes and goes as ever, by the system call that is the first to suffer."""
+    parameters = {"fault": "0", "scenario": scenario}
+    assert guest.insmod(faults, parameters, call="finit") == OK, (scenario, rescue_log(guest)[-9:])
+    assert guest.rmmod("faults") == OK, scenario
+
+
+def wait_for(guest: Guest, condition: str) -> None:
+    """Until a shell command of the guest succeeds."""
+    loop = f"i=0; until {condition}; do i=$((i + 1)); [ $i -lt 150 ] || exit 1; sleep 0.2; done"
+    assert guest.run("sh", "-c", loop, seconds=60).returncode == 0, condition
+
+
+# How it dies, and what the guard's line says was mended, by a regular expression.
+KINDS = {
+    "null": "nothing",
+    "bug": "nothing",
+    "protection": "nothing",
+    "jump": "nothing",
+    "atomic": "preemption was off .*|nothing",  # nothing: a kernel that does not count
+    "irqs_off": "interrupts were off",
+    "rcu": "RCU was being read|nothing",
+    "locked": "lock rtnl_mutex",
+    "setter": "nothing",
+    "exit": "nothing",
+    "probe": "nothing",
+    "probe_attach": "nothing",
+}
 
 
 @pytest.mark.parametrize("panic", [0, 1], ids=["", "panic_on_oops"])
@@ -53,15 +108,178 @@ def test_every_kind(guest: Guest, upload: Upload, panic: int) -> None:
     guarded(guest, upload)
     faults = upload("faults")
     assert guest.write("/proc/sys/kernel/panic_on_oops", str(panic)) == OK
-    for count, kind in enumerate(KINDS, start=1):
-        if kind == "exit":
-            assert guest.insmod(faults, {"scenario": kind}) == OK
-            assert guest.rmmod("faults") == OK
-        else:
-            assert guest.insmod(faults, {"scenario": kind}) == "EFAULT", (kind, rescue_log(guest)[-9:])
-        assert "faults" not in guest.modules(), kind
-        loaded = guest.insmod(faults, {"fault": "0", "scenario": kind}, call="finit")
-        assert loaded == OK, rescue_log(guest)[-9:]
-        assert guest.rmmod("faults") == OK, kind
-        assert len(find_splats(guest.log())) == count, [s.title for s in find_splats(guest.log())]
+    for kind, repaired in KINDS.items():
+        mark = guest.log_mark()
+        line = die(guest, faults, kind)
+        assert re.search(f"; repaired: ({repaired})$", line), line
+        check_well(guest, faults, kind)
+        assert len(find_splats(guest.log(mark))) == 1, kind
+    assert report(guest)["died"] == len(KINDS)
+    assert guest.rmmod("force_rmmod") == OK
+
+
+def test_the_articles_module(guest: Guest, upload: Upload) -> None:
+    """The whole report, and one line more."""
+    guarded(guest, upload, "depend_s,vms")
+    vms = upload("vms")
+    assert guest.insmod(vms, {"fault": "1"}) == "EFAULT"
+    (splat,) = find_splats(guest.log())
+    assert (splat.kind, splat.module) == ("null-deref", "vms")
+    assert any("vms_init" in line for line in splat.lines)
+    assert re.fullmatch(
+        r"guard: init of vms died at vms_\S+ \[vms\] \(Oops\); "
+        r"undone: .*input device input\d+, .*platform device vms, .*; repaired: nothing",
+        rescue_log(guest)[-1],
+    ), rescue_log(guest)
+    for _ in range(5):
+        assert guest.insmod(vms, call="finit") == OK
+        assert guest.rmmod("vms") == OK
+    (event,) = report(guest)["events"]
+    assert (event["module"], event["call"], event["reason"], event["repaired"]) == ("vms", "init", "Oops", "")
+    assert event["place"] in rescue_log(guest)[-1]
+    text = guest.read(f"{GUARD}/report")
+    assert text.startswith("guarded: depend_s,vms\nmodules: 0\ncalls: ")
+    assert "\ndied: 1\nwaiting: 0\n" in text
+    assert "s: init of vms died at " in text
+    assert len(find_splats(guest.log())) == 1
+    assert "Bad address" in guest.run("insmod", vms, "fault=1").output
+    assert "vms" not in guest.modules()
+
+
+def test_what_it_leaves(guest: Guest, upload: Upload) -> None:
+    """Everything that the rescue finds."""
+    guarded(guest, upload, "faults")
+    faults = upload("faults")
+    for scenario in test_rescue.LEFT:
+        mark = guest.log_mark()
+        line = die(guest, faults, scenario.name)
+        log = [record.text.removeprefix("force_rmmod: ") for record in guest.log(mark)]
+        for pattern in scenario.log:
+            assert any(re.fullmatch(pattern, text) for text in log), "\n".join((f"missing: {pattern}", *log))
+        assert "undone: nothing" not in line
+        check_well(guest, faults, scenario.name)
+        assert len(find_splats(guest.log(mark))) == 1, scenario.name
+    mark = guest.log_mark()
+    test_rescue.read_everything(guest)
+    assert find_splats(guest.log(mark)) == ()
+
+
+def test_what_no_pointer_leads_to(guest: Guest, upload: Upload) -> None:
+    """The journal knows it, and in which order it came."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    line = die(guest, faults, "hidden")
+    undone = re.search("undone: (.*); repaired", line)
+    assert undone
+    order = [undone[1].index(name) for name in ("proc entry", "platform device", "workqueue")]
+    assert order == sorted(order), line
+    check_well(guest, faults, "hidden")
+
+
+def test_not_its_business(guest: Guest, upload: Upload) -> None:
+    """A module that is not guarded dies as ever; and is rescued by the guard that is there."""
+    guarded(guest, upload, "vms")
+    faults = upload("faults")
+    assert guest.insmod(faults, {"scenario": "null"}, call="init") == KILLED
+    assert guest.initstate("faults") == "coming"
+    assert report(guest)["died"] == 0
+    assert guest.write(f"{PARAMETERS}/target", "faults") == OK
+    assert guest.rmmod("faults") == OK
+    check_well(guest, faults, "null")
+
+
+@pytest.mark.parametrize("scenario", ["interrupt", "overflow"])
+def test_not_to_be_saved(machine: Machine, guest: Guest, upload: Upload, scenario: str) -> None:
+    """An interrupt that dies while a guarded init runs, and a full stack, are still the end."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    with pytest.raises(GuestPanic):
+        guest.insmod(faults, {"scenario": scenario})
+    said = any("guard: init of faults overflowed its stack" in line for line in machine.console.tail(400))
+    assert said == (scenario == "overflow")
+
+
+def test_comes_and_goes(guest: Guest, upload: Upload) -> None:
+    """The guard may come and go while modules are in; while an init runs, it stays."""
+    faults, depend_s = upload("faults"), upload("depend_s")
+    assert guest.insmod(faults, {"scenario": "exit"}) == OK
+    assert guest.insmod(depend_s) == OK
+    guarded(guest, upload)
+    assert report(guest)["modules"] >= 2
+    assert guest.rmmod("faults") == OK
+    assert "guard: exit of faults died" in rescue_log(guest)[-1]
+    guest.run("sh", "-c", f"kmodctl finit {faults} scenario=sleep > /tmp/loader 2>&1 < /dev/null &")
+    wait_for(guest, "grep -q ^faults.*Loading /proc/modules")
+    assert guest.rmmod("force_rmmod") == "EAGAIN"
+    assert guest.insmod(upload("vms"), {"fault": "1"}) == "EFAULT"  # meanwhile
+    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
+    wait_for(guest, "[ -s /tmp/loader ]")
+    assert guest.read("/tmp/loader") == "0\n"
+    assert guest.rmmod("force_rmmod") == OK
+    assert guest.rmmod("faults") == OK
+    assert guest.rmmod("depend_s") == OK
+    for _ in range(5):
+        guarded(guest, upload)
+        assert guest.insmod(depend_s) == OK
+        assert guest.rmmod("force_rmmod") == OK
+        assert guest.rmmod("depend_s") == OK
+    assert guest.insmod(faults, {"scenario": "null"}, call="init") == KILLED
+    assert len(find_splats(guest.log())) == 3
+
+
+def test_what_is_in_use_is_not_freed(guest: Guest, upload: Upload) -> None:
+    """A thread that does not end: insmod waits, and says so."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    guest.run("sh", "-c", f"kmodctl finit {faults} scenario=stubborn > /tmp/loader 2>&1 < /dev/null &")
+    wait_for(guest, "dmesg | grep -q 'guard: faults cannot be let go'")
+    assert guest.read("/tmp/loader") == ""
+    assert report(guest)["waiting"] == 1
+    assert guest.rmmod("force_rmmod") == "EAGAIN"
+    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
+    wait_for(guest, "[ -s /tmp/loader ]")
+    assert guest.read("/tmp/loader") == "14\n"  # EFAULT
+    assert "faults" not in guest.modules()
+    assert len(find_splats(guest.log())) == 1
+
+
+def slabs(guest: Guest) -> dict[str, int]:
+    """Objects in use of each slab cache."""
+    guest.write("/proc/sys/vm/drop_caches", "3")
+    lines = guest.read("/proc/slabinfo").splitlines()[2:]
+    return {name: int(active) for name, active, *_ in map(str.split, lines)}
+
+
+def areas(guest: Guest) -> Counter[str]:
+    """Who has got how many areas of virtual memory."""
+    lines = guest.read("/proc/vmallocinfo").splitlines()
+    return Counter(
+        re.sub("^.* bytes? ", "", line) for line in lines if "faults" in line or "load_module" in line
+    )
+
+
+def test_fifty_rounds(guest: Guest, upload: Upload) -> None:
+    """Every kind, fifty times in one boot: nothing is left that adds up."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    kinds = " ".join(kind for kind in KINDS if kind != "exit")
+    script = f"for kind in {kinds}; do kmodctl finit {faults} scenario=$kind; done; "
+    script += f"kmodctl finit {faults} scenario=exit; kmodctl delete faults n; "
+    script += f"kmodctl finit {faults}; kmodctl delete faults n; dmesg -c > /dev/null"
+    expected = ["14"] * (len(KINDS) - 1) + ["0"] * 4
+
+    def go_rounds(count: int) -> None:
+        for number in range(count):
+            assert guest.run("sh", "-c", script, seconds=120).output.split() == expected, (
+                number,
+                rescue_log(guest),
+            )
+
+    go_rounds(10)
+    before, areas_before = slabs(guest), areas(guest)
+    go_rounds(40)
+    after, areas_after = slabs(guest), areas(guest)
+    assert {name: after[name] - count for name, count in before.items() if after[name] - count >= 40} == {}
+    assert areas_after == areas_before
+    assert report(guest)["died"] == 50 * len(KINDS)
     assert guest.rmmod("force_rmmod") == OK
