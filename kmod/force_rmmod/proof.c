@@ -108,11 +108,14 @@ static unsigned long fr_proof_in_modules(const struct module *victim, const stru
 
 /*
  * Variables in which an address is only remembered: the registers at the last oops,
- * and what the loader keeps of another module, whose init may have been there.
+ * what the loader keeps of another module, whose init may have been there, and the
+ * tables of the module that came last, which were sorted.
  */
 static bool fr_proof_is_memory(unsigned long variable)
 {
-	static const char *const names[] = { "exec_summary_regs+", "__this_module+" };
+	static const char *const names[] = {
+		"exec_summary_regs+", "__this_module+", "cur_orc_table+", "cur_orc_ip_table+",
+	};
 	char name[KSYM_SYMBOL_LEN];
 	size_t i;
 
