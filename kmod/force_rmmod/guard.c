@@ -171,6 +171,7 @@ static int fr_guard_try(struct fr_call *call)
 	ret = fr_call_run(&undo, fr_guard_clear, call);
 	fr_journal_use(NULL);
 	fr_scan_forget();
+	fr_lookup_forget();
 	if (undo.died) {
 		pr_err("guard: undoing what %s left died at %s\n", call->mod->name, undo.place);
 		fr_locks_release(call->mod, call->repaired, sizeof(call->repaired));

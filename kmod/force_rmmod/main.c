@@ -220,6 +220,7 @@ err_put_victim:
 	/* A reference kept would make rmmod of the victim wait for ever. */
 	fr_victim_put(victim);
 err_unlock:
+	fr_lookup_forget();
 	mutex_unlock(&fr_undo_lock);
 	return ret;
 }
@@ -236,7 +237,6 @@ static int fr_target_set(const char *value, const struct kernel_param *param)
 		return -ENODEV;
 
 	ret = fr_attend();
-	fr_lookup_forget();
 	module_put(THIS_MODULE);
 	return ret;
 }
@@ -280,7 +280,10 @@ static int __init fr_init(void)
 
 	kernel_param_lock(THIS_MODULE);
 	ret = fr_start();
+	/* A guarded init may be in it already. */
+	mutex_lock(&fr_undo_lock);
 	fr_lookup_forget();
+	mutex_unlock(&fr_undo_lock);
 	fr_state = ret ? FR_FAILED : FR_READY;
 	kernel_param_unlock(THIS_MODULE);
 
