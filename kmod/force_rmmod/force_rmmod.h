@@ -163,7 +163,7 @@ int fr_references_tell(const struct module *victim, bool but_waiters);
 /* holders.c: tells which files, sockets, mappings and mounts lead into it, and how many. */
 int fr_holders_tell(struct module *victim);
 
-/* Both: 0, or -EBUSY if there is anybody. */
+/* Both: 0, or -EBUSY if there is anybody; with force only if a task runs in it. */
 int fr_holders_check(struct module *victim, bool but_waiters);
 
 /* scan.c: copies memory that may not be there, or tells that it is not. */

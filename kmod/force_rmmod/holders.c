@@ -354,8 +354,10 @@ int fr_holders_check(struct module *victim, bool but_waiters)
 
 	if (inside)
 		pr_err("refused: a living task runs in %s\n", victim->name);
-	if (held)
+	if (held && fr_force)
+		pr_warn("force: %s is given up although it is in use\n", victim->name);
+	else if (held)
 		pr_err("refused: %s is in use\n", victim->name);
 
-	return inside || held ? -EBUSY : 0;
+	return inside || (held && !fr_force) ? -EBUSY : 0;
 }

@@ -187,7 +187,7 @@ static int fr_scan_range(struct resource *range, void *data)
 			pfn += fr_scan_free(page) - 1;
 			continue;
 		}
-		if (PageLRU(compound_head(page)) || PageHWPoison(page))
+		if (PageLRU(compound_head(page)) || PageHWPoison(page) || PageOffline(page))
 			continue;
 		fr_scan_page(scan, pfn, page_address(page));
 	}

@@ -129,18 +129,22 @@ def test_explained_as_data(bench: Bench) -> None:
     """Every key, for a module that is well and in use, one that is stuck, and one that is used."""
     guest = bench.guest
     bench.load("faults", {"fault": "0", "scenario": "misc"})
-    guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/holder")
-    pid = int(guest.read("/tmp/holder"))
+    # A command that looks like something else, and waits for ever.
+    script = "exec 7</dev/faults_misc; printf 'a, socket 9' > /proc/self/comm; read line < /tmp/fifo"
+    guest.run(
+        "sh", "-c", f'mkfifo /tmp/fifo; sh -c "{script}" > /dev/null 2>&1 & echo $! > /tmp/pid; sleep 0.5'
+    )
+    pid = int(guest.read("/tmp/pid"))
     held = bench.ask("--explain", "faults")
     assert (held["state"], held["refcount"], held["used_by"], held["uses"]) == ("live", 1, [], [])
     (holder,) = held["holders"]
     assert holder == {
         "kind": "file",
         "pid": pid,
-        "command": "sleep",
+        "command": "a, socket 9",
         "descriptor": 7,
         "path": "/dev/faults_misc",
-        "text": f"pid {pid}, sleep, descriptor 7, /dev/faults_misc",
+        "text": f"pid {pid}, a, socket 9, descriptor 7, /dev/faults_misc",
     }
     assert [one["kind"] for one in held["registered"]] == ["misc device", "device"]
     assert held["registered"][0]["text"].startswith("faults_misc, minor ")

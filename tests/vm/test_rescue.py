@@ -320,6 +320,9 @@ def test_slow_is_not_dead(guest: Guest, upload: Upload, scenario: str) -> None:
     log = rescue_log(guest)
     assert f"held by: pid {pid}, kmodctl, runs in it" in log
     assert "refused: a living task runs in faults" in log
+    assert guest.insmod(rescue, {"target": "faults", "explain": "1"}, call="init") == OK
+    assert guest.rmmod("force_rmmod") == OK
+    assert rescue_log(guest)[-1] == "outcome: would be refused"
     assert any(re.fullmatch(r"stack: .*\[faults\]", line) for line in log), log
     assert guest.write("/sys/module/faults/parameters/release", "1") == OK
     guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/loader ] && break; sleep 0.5; done")
@@ -556,6 +559,23 @@ def test_who_uses_it_is_named(guest: Guest, upload: Upload, holder: str, use: Us
     assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
     assert guest.rmmod("faults", seconds=20) == OK
     assert guest.rmmod("force_rmmod") == OK
+    assert len(find_splats(guest.log())) == 1
+
+
+def test_force_gives_up_what_is_in_use(guest: Guest, upload: Upload, holder: str) -> None:
+    """An open file of /proc outlives what is behind it: whoever reads on gets an error."""
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    load_and_wait(guest, faults, "proc")
+    guest.run("sh", "-c", f"{holder} open /proc/faults_proc/inner > /tmp/held 2>&1 & echo $! > /tmp/pid")
+    wait_for(guest, "grep -q ready /tmp/held")
+    let_die(guest)
+    assert guest.insmod(rescue, {"target": "faults", "force": "1"}, call="init") == OK, rescue_log(guest)
+    assert "force: faults is given up although it is in use" in rescue_log(guest)
+    assert guest.rmmod("faults", seconds=20) == OK
+    pid = guest.read("/tmp/pid").strip()
+    assert guest.run("cat", f"/proc/{pid}/fd/7").returncode != 0
+    guest.run("kill", pid)
+    wait_for(guest, f"! kill -0 {pid}")
     assert len(find_splats(guest.log())) == 1
 
 

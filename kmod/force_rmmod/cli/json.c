@@ -160,7 +160,7 @@ static const struct holder {
 	{ "thread", ", runs in it", false, NULL },
 };
 
-/* Which of them a text is; mark is where its mark stands. A command may look like one. */
+/* Which of them a text is; mark is where its mark stands. */
 static const struct holder *json_which(const char *text, const char **mark)
 {
 	const struct holder *holder, *found = NULL;
@@ -195,17 +195,42 @@ static void json_holder_fields(const struct holder *holder, const char *command,
 		printf("\"path\": null, ");
 }
 
+/* How much of a text is the command of a process, as far as that lives; 0 otherwise. */
+static size_t json_command(int pid, const char *text)
+{
+	char path[64], name[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	file = fopen(path, "re");
+	if (!file || !fgets(name, sizeof(name), file))
+		name[0] = '\0';
+	if (file)
+		fclose(file);
+
+	name[strcspn(name, "\n")] = '\0';
+	return strncmp(text, name, strlen(name)) ? 0 : strlen(name);
+}
+
 /* "pid NUMBER, COMMAND, ..." or "a mount of TYPE that no process sees" */
 static void json_holder(const char *text)
 {
-	const char *command = strstr(text, ", "), *mark = NULL;
-	const struct holder *holder = command ? json_which(command + 1, &mark) : NULL;
+	const struct holder *holder = NULL;
+	const char *command, *mark = NULL;
+	char *end;
+	int pid = 0;
+
+	if (!strncmp(text, "pid ", 4)) {
+		pid = strtol(text + 4, &end, 10);
+		command = end + 2;
+		holder = json_which(command + json_command(pid, command), &mark);
+	}
 
 	printf("{");
-	if (holder && !strncmp(text, "pid ", 4)) {
+	if (holder) {
 		json_field("kind", holder->kind);
-		printf("\"pid\": %d, ", atoi(text + 4));
-		json_holder_fields(holder, command + 2, mark);
+		printf("\"pid\": %d, ", pid);
+		json_holder_fields(holder, command, mark);
 	} else {
 		printf("\"kind\": \"mount\", \"pid\": null, \"command\": null, ");
 		printf("\"descriptor\": null, \"path\": null, ");
