@@ -52,6 +52,7 @@ void fa_die_busy(void);
 FA_PAIR(probe);
 FA_PAIR(probe_attach);
 FA_PAIR(probe_async);
+FA_PAIR(probe_pci);
 
 /* device.c */
 FA_PAIR(platform_device);

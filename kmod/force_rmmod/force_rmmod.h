@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 struct device;
+struct device_driver;
 struct kobject;
 struct mutex;
 
@@ -260,6 +261,12 @@ bool fr_debugfs_is_opened(struct module *victim, const struct file *file);
 
 /* undo_filesystem.c: the n-th type of the victim's that is mounted, or NULL. */
 struct file_system_type *fr_filesystem_mounted(struct module *victim, int n);
+
+/*
+ * undo_driver.c: keeps a driver's remove from being called; false if that cannot be
+ * done for a driver of its bus.
+ */
+bool fr_driver_silence(const struct module *victim, struct device_driver *drv);
 
 /* undo_thread.c: whether a task is a living kernel thread of the victim's own. */
 bool fr_thread_is_of(struct task_struct *task, const struct module *victim);

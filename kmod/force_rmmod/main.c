@@ -45,10 +45,10 @@
  * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
  * from the target into this module remains.
  *
- * With force=1 a kernel newer than 7.3 is taken for one that is known, a driver of
- * another bus than platform is unregistered even if a device is bound to it, whose
- * remove is called then; programs that have something of the target open keep it,
- * and what in memory still leads into it is left there, to crash when it is used.
+ * With force=1 a kernel newer than 7.3 is taken for one that is known, a driver of a
+ * bus that is not known is unregistered even if a device is bound to it, whose remove
+ * is called then; programs that have something of the target open keep it, and what
+ * in memory still leads into it is left there, to crash when it is used.
  *
  * errno of insmod: EINVAL no target, a name too long, or this module; ENOENT no
  * such module; EBUSY alive and in use, a living task runs in it, or a lock is

@@ -4,24 +4,67 @@
  *
  * Those of every bus are found through the kset that all buses are in. A driver
  * is the victim's if it lies in its memory or names it as owner. Unregistering
- * unbinds its devices; a platform driver's remove is not called, as a driver
- * whose module never became live is not to be trusted with that. On other buses
- * remove cannot be kept from being called, so a bound device there is a risk
- * that only force takes.
+ * unbinds its devices; the driver's remove is not called, as a driver whose module
+ * never became live is not to be trusted with that. On a bus that is not in the
+ * table below it cannot be kept from being called, so a bound device there is a
+ * risk that only force takes.
  */
 #include <linux/device.h>
+#include <linux/i2c.h>
 #include <linux/kernel.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/platform_device.h>
+#include <linux/spi/spi.h>
 #include <linux/spinlock.h>
+#include <linux/string.h>
 
 #include "force_rmmod.h"
 
-static int fr_driver_check(struct device_driver *drv, struct compat_driver_private *priv)
+/* Buses whose drivers need no remove, and where they have it: so far from the driver. */
+#define FR_BUS(bus, type) \
+	{ bus, (long)offsetof(struct type, remove) - (long)offsetof(struct type, driver) }
+
+static const struct fr_bus {
+	const char *name;
+	long remove;
+} fr_buses[] = {
+	FR_BUS("platform", platform_driver),
+	FR_BUS("pci", pci_driver),
+	FR_BUS("i2c", i2c_driver),
+	FR_BUS("spi", spi_driver),
+};
+
+static void **fr_driver_remove(const struct module *victim, struct device_driver *drv)
 {
-	if (drv->bus == &platform_bus_type || list_empty(&priv->klist_devices.k_list))
+	void *remove;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fr_buses); i++) {
+		remove = (char *)drv + fr_buses[i].remove;
+		if (!strcmp(drv->bus->name, fr_buses[i].name))
+			return fr_victim_has(victim, remove) ? remove : NULL;
+	}
+
+	return NULL;
+}
+
+bool fr_driver_silence(const struct module *victim, struct device_driver *drv)
+{
+	void **remove = fr_driver_remove(victim, drv);
+
+	if (remove)
+		*remove = NULL;
+
+	return remove;
+}
+
+static int fr_driver_check(const struct module *victim, struct device_driver *drv,
+			   struct compat_driver_private *priv)
+{
+	if (list_empty(&priv->klist_devices.k_list) || fr_driver_remove(victim, drv))
 		return 0;
 
 	pr_err("driver %s: a device of bus %s is bound to it\n", drv->name, drv->bus->name);
@@ -50,7 +93,7 @@ static int fr_driver_collect(struct module *victim, struct fr_finds *finds, stru
 		++*known;
 		if (drv->owner != victim && !fr_victim_has(victim, drv))
 			continue;
-		ret = fr_driver_check(drv, priv);
+		ret = fr_driver_check(victim, drv, priv);
 		if (!ret)
 			ret = fr_found(finds, drv, fr_devices_order(kobj), "%s of bus %s",
 				       drv->name, drv->bus->name);
@@ -93,12 +136,8 @@ static int fr_driver_find(struct module *victim, struct fr_finds *finds)
 
 static int fr_driver_undo(struct module *victim, void *object)
 {
-	struct device_driver *drv = object;
-
-	if (drv->bus == &platform_bus_type)
-		to_platform_driver(drv)->remove = NULL;
-
-	driver_unregister(drv);
+	fr_driver_silence(victim, object);
+	driver_unregister(object);
 	return 0;
 }
 

@@ -8,11 +8,11 @@
  * when the device came). Unregistering the driver would not unbind the device,
  * and unregistering the device would wait for the dead.
  *
- * A platform device is bound to the end, under the lock that the dead still
- * hold, and then unbound as the driver core does it, which also gives back what
- * devres keeps; without calling the driver's remove, since probe never ended. On
- * other buses remove cannot be kept from being called, so there the driver is
- * only taken off the device, and what devres keeps stays.
+ * The device is bound to the end, under the lock that the dead still hold, and then
+ * unbound as the driver core does it, which also gives back what devres keeps;
+ * without calling the driver's remove, since probe never ended. Where that cannot
+ * be kept from being called the driver is only taken off the device, and what
+ * devres keeps stays.
  */
 #include <linux/atomic.h>
 #include <linux/device.h>
@@ -115,9 +115,8 @@ static void fr_probe_unlink(struct device *dev, struct compat_driver_private *dr
 }
 
 /* Entered with the lock that the dead hold, left without it. */
-static void fr_probe_unbind_platform(struct device *dev)
+static void fr_probe_unbind(struct device *dev)
 {
-	to_platform_driver(dev->driver)->remove = NULL;
 	if (device_bind_driver(dev)) {
 		dev->driver = NULL;
 		device_unlock(dev);
@@ -128,7 +127,8 @@ static void fr_probe_unbind_platform(struct device *dev)
 	device_release_driver(dev);
 }
 
-static void fr_probe_unbind_other(struct device *dev)
+/* The same, half done. */
+static void fr_probe_take_off(struct device *dev)
 {
 	pr_warn("device %s: what devres keeps for it stays behind\n", dev_name(dev));
 	dev_set_drvdata(dev, NULL);
@@ -204,10 +204,10 @@ static int fr_probe_undo(struct module *victim, void *object)
 			pm_runtime_put_noidle(dev->parent);
 	}
 
-	if (dev->bus == &platform_bus_type)
-		fr_probe_unbind_platform(dev);
+	if (fr_driver_silence(victim, dev->driver))
+		fr_probe_unbind(dev);
 	else
-		fr_probe_unbind_other(dev);
+		fr_probe_take_off(dev);
 
 	fr_probe_uncount();
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,14 @@ STUCK = (
             "undo: driver faults_probe of bus platform",
         ),
         gone=("/sys/bus/platform/drivers/faults_probe", "/sys/devices/platform/faults_probe"),
+    ),
+    Scenario(
+        "probe_pci",
+        log=(
+            r"undo: half-probed device 0000:00:[0-9a-f.]+, driver faults_probe",
+            "undo: driver faults_probe of bus pci",
+        ),
+        gone=("/sys/bus/pci/drivers/faults_probe",),
     ),
 )
 
@@ -210,16 +219,28 @@ def exists(guest: Guest, path: str) -> bool:
 def check_errors(guest: Guest, faults: str) -> None:
     """The errors that LTP's tests of init_module, finit_module and delete_module ask for."""
     empty = guest.upload_bytes(b"", "empty.ko")
-    assert guest.rmmod("no_such_module") == "ENOENT"
-    assert guest.rmmod("") == "ENOENT"
-    for call in ("init", "finit"):
-        assert guest.run("kmodctl", call, empty).output.strip() in ("8", "22"), (
-            call
-        )  # ENOEXEC; EINVAL: finit, 0 bytes
-        assert guest.run("kmodctl", call, faults, "scenario=no_such").output.strip() == "22", call
+    for words, answer in (
+        ("delete no_such_module", "ENOENT"),
+        ("delete @1", "EFAULT"),
+        ("bare delete faults", "EPERM"),
+        (f"init empty={faults}", "ENOEXEC"),
+        ("init @0", "EFAULT"),
+        (f"init {faults} @1", "EFAULT"),
+        (f"init {faults} scenario=no_such", "EINVAL"),
+        (f"bare init {faults}", "EPERM"),
+        (f"finit {empty}", "EINVAL"),
+        ("finit fd=-1", "EBADF"),
+        (f"finit w={faults}", "EBADF"),
+        (f"finit rw={faults}", "ETXTBSY"),
+        (f"finit {faults} @1", "EFAULT"),
+        (f"finit {faults} '' -1", "EINVAL"),
+        (f"finit {faults} scenario=no_such", "EINVAL"),
+        (f"bare finit {faults}", "EPERM"),
+    ):
+        assert guest.system_call(*shlex.split(words)) == answer, words
     assert guest.insmod(faults) == OK
     for call in ("init", "finit"):
-        assert guest.run("kmodctl", call, faults).output.strip() == "17", call
+        assert guest.system_call(call, faults) == "EEXIST", call
     assert guest.rmmod("faults") == OK
 
 
@@ -282,6 +303,8 @@ def test_rescued(guest: Guest, upload: Upload, readall: str, scenario: Scenario)
 
     assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
     assert guest.rmmod("force_rmmod") == OK
+    if scenario.name.startswith("probe"):
+        assert any(re.fullmatch(r"faults: resources of .* given back", record.text) for record in guest.log())
     check_rescued(guest, faults, readall, scenario)
 
 
@@ -379,6 +402,26 @@ def test_an_open_file_is_no_leak(guest: Guest, upload: Upload) -> None:
     assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK
     assert "nothing to do: rmmod can remove faults" in rescue_log(guest)
     assert guest.rmmod("faults") == OK
+    assert find_splats(guest.log()) == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "answer", "refusal"),
+    [
+        ("", "EINVAL", "the target has no name"),
+        ("x" * 300, "EINVAL", "the target's name is longer than any module's"),
+        ("no_such", "ENOENT", "no module no_such is loaded"),
+        ("printk", "ENOENT", "printk is built into the kernel"),
+        ("force-rmmod", "EINVAL", "the target is this module itself"),
+    ],
+    ids=["empty", "long", "unknown", "built-in", "itself"],
+)
+def test_bad_target(guest: Guest, upload: Upload, target: str, answer: str, refusal: str) -> None:
+    rescue = upload("force_rmmod")
+    before = guest.modules()
+    assert guest.insmod(rescue, {"target": target}, call="init") == answer
+    assert f"refused: {refusal}" in rescue_log(guest)
+    assert guest.modules() == before
     assert find_splats(guest.log()) == ()
 
 
