@@ -527,7 +527,6 @@ USES = (
         "holder map /dev/faults_misc",
         "held by: pid PID, holder, mapping at 0x[0-9a-f]+, /dev/faults_misc",
     ),
-    Use("misc", "holder open /dev/faults_misc", "held by: pid PID, holder, descriptor 7, /dev/faults_misc"),
     Use(
         "proc",
         "holder open /proc/faults_proc/inner",
