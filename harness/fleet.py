@@ -303,8 +303,12 @@ def _alive(pair: Pair) -> bool:
 
 
 def _reusable(pair: Pair, modules: set[str]) -> bool:
-    """Whether a machine was left as it was found: same modules, no crash."""
+    """Whether a machine was left as it was found: same modules, no crash that the guard has not ended."""
     try:
-        return set(pair[1].modules()) == modules and not pair[1].taint() & taint_bits(CRASHED)
+        guest = pair[1]
+        crashed = guest.taint() & taint_bits(CRASHED)
+        if crashed == taint_bits("D") and guest.oops_count() == 0:
+            crashed = 0
+        return set(guest.modules()) == modules and not crashed
     except Failure:
         return False

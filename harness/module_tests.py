@@ -55,6 +55,7 @@ def workbench_of(config: pytest.Config) -> Workbench:
             ),
             make_arguments=tuple(config.getoption("--make-arg")),
             reloads=config.getoption("--reloads"),
+            guard=config.getoption("--guard"),
         )
         config.stash[WORKBENCH] = Workbench(Settings(), Silent(), options)
     return config.stash[WORKBENCH]

@@ -69,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="machines at a time (default: as cores and memory allow)",
     )
+    add("--guard", action="store_true", help="force_rmmod guards modules: their oopses become errors")
     add("--reloads", type=int, default=None, metavar="N", help="how often to load and unload each module")
 
 

@@ -76,6 +76,7 @@ def _workbench(
     isolation: str = "test",
     cold: bool = False,
     machine: str = "q35",
+    guard: bool = False,
 ) -> Iterator[Any]:
     """A workbench that shows its progress on standard error."""
     from harness.fleet import MachineOptions, parse_isolation
@@ -84,7 +85,7 @@ def _workbench(
     from harness.workbench import Options, Workbench
 
     machines = MachineOptions(parse_request(accel), machine, parse_isolation(isolation), clone=not cold)
-    options = Options(machines, make_arguments=tuple(make_arg or ()), reloads=reloads or None)
+    options = Options(machines, tuple(make_arg or ()), reloads or None, guard)
     with (
         open_progress(sys.stderr) as progress,
         contextlib.closing(Workbench(Settings(), progress, options)) as bench,
@@ -147,6 +148,7 @@ def build(_context: Context, kernel: list[str], module: list[str], make_arg: lis
         "make-arg": MAKE_HELP,
         "accel": ACCEL_HELP,
         "reloads": "how often to load and unload each module, instead of what its module.yaml says",
+        "guard": "an oops in a module's init or exit is an error of its own, and not the end of the machine",
         "isolation": "who gets a machine of its own: test, module or kernel (default test)",
         "jobs": "machines at a time (default: as cores and memory allow)",
         "machine": MACHINE_HELP,
@@ -165,6 +167,7 @@ def vm_test(
     make_arg: list[str],
     accel: str = "auto",
     reloads: int = 0,
+    guard: bool = False,
     isolation: str = "test",
     jobs: int = 0,
     cold: bool = False,
@@ -186,7 +189,7 @@ def vm_test(
         markdown=_file(markdown),
         jobs=jobs,
     )
-    with _workbench(accel, make_arg, reloads, isolation, cold, machine) as workbench:
+    with _workbench(accel, make_arg, reloads, isolation, cold, machine, guard) as workbench:
         return vmtest.run(selection, workbench)
 
 

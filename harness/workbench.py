@@ -3,26 +3,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.build.kbuild import Build, build_all, check_arguments
 from harness.build.module import Module, load_module, needed_modules
 from harness.deadline import timeout_factor
-from harness.errors import HarnessError, UsageError
+from harness.errors import Failure, HarnessError, UsageError
 from harness.fleet import Fleet, MachineOptions
 from harness.guest.guest import Guest
 from harness.guest.lifecycle import Subject, observe
-from harness.guest.observation import Observation
+from harness.guest.observation import OK, Observation
 from harness.kernels.kernel import Kernel
 from harness.kernels.resolve import resolve_kernel
 from harness.machine.kernel_modules import canonical, dependencies, with_dependencies
 from harness.machine.machine import GuestPausedError
 from harness.progress import Progress
-from harness.settings import Settings
+from harness.settings import PROJECT, Settings
 from harness.verdict.lifecycle import Verdict, judge
 from harness.verdict.patterns import KINDS
+
+RESCUE_MODULE = "force_rmmod"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Options:
     machines: MachineOptions = field(default_factory=MachineOptions)
     make_arguments: tuple[str, ...] = ()
     reloads: int | None = None  # instead of what module.yaml says
+    guard: bool = False  # force_rmmod guards the modules while they are tested
 
     def __post_init__(self) -> None:
         check_arguments(self.make_arguments)
@@ -84,6 +88,8 @@ class Workbench:
         wanted = list(pairs)
         for module, kernel in pairs:
             wanted += [(needed, kernel) for needed in needed_modules(module)]
+            if self.options.guard:
+                wanted.append((rescue_module(), kernel))
         missing = [pair for pair in dict.fromkeys(wanted) if (pair[0].path, pair[1].spec) not in self._builds]
         if missing:
             for build in build_all(missing, self.settings, self.progress, self.options.make_arguments):
@@ -110,7 +116,10 @@ class Workbench:
             expectation = replace(expectation, reloads=self.options.reloads)
         name = canonical(ko.name)
         stage("boot")
-        with self.fleet.machine(build.kernel, name, str(build.module.path)) as (machine, guest):
+        with (
+            self.fleet.machine(build.kernel, name, str(build.module.path)) as (machine, guest),
+            self._guarded(guest, build.kernel, name),
+        ):
             needed = self.upload_needed(guest, build, ko)
             subject = Subject(name, guest.upload(ko), expectation.params)
             rounds = expectation.reloads if expectation.load == "ok" else 1
@@ -119,6 +128,22 @@ class Workbench:
             if not verdict.passed:
                 self.fleet.keep_logs(machine)
         return Checked(name, verdict, observation)
+
+    @contextlib.contextmanager
+    def _guarded(self, guest: Guest, kernel: Kernel, name: str) -> Iterator[None]:
+        """If that was chosen, an oops in init or exit of modules is an error meanwhile, and not the end."""
+        if not self.options.guard or name == RESCUE_MODULE:
+            yield
+            return
+        build = self._builds[rescue_module().path, kernel.spec]
+        if build.state == "failed":
+            raise HarnessError("the guard does not build", evidence=build.problems, log=build.log)
+        outcome = guest.insmod(guest.upload(build.objects[0]), {"guard": "*"}, call="init")
+        if outcome != OK:
+            raise HarnessError(f"the guard cannot be loaded: {outcome}")
+        yield
+        with contextlib.suppress(Failure):  # a machine that is lost has been told of
+            guest.rmmod(RESCUE_MODULE)
 
     def upload_needed(self, guest: Guest, build: Build, ko: Path) -> list[Subject]:
         """Copy into the guest what must be loaded before a .ko; in loading order.
@@ -155,6 +180,14 @@ def resolve_module(path_or_name: str) -> Module:
     module = load_module(path_or_name, KINDS)
     needed_modules(module, KINDS)
     return module
+
+
+def rescue_module() -> Module:
+    """The rescue module's sources, which come with a checkout only."""
+    folder = PROJECT / "kmod" / RESCUE_MODULE
+    if not folder.is_dir():
+        raise UsageError(f"the sources of {RESCUE_MODULE} are not here ({folder})", hint="run it in a checkout")
+    return resolve_module(str(folder))
 
 
 def _siblings_used(ko: Path, siblings: dict[str, Path]) -> list[str]:

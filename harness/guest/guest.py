@@ -136,6 +136,13 @@ class Guest:
         """Bits of /proc/sys/kernel/tainted (Linux Documentation/admin-guide/tainted-kernels.rst)."""
         return int(self.read("/proc/sys/kernel/tainted"))
 
+    def oops_count(self) -> int:
+        """How many tasks the kernel has killed for an oops.
+
+        Linux kernel commit 9db89b411170 ("exit: Expose "oops_count" to sysfs") (in v6.2, and v5.10.168).
+        """
+        return int(self.read("/sys/kernel/oops_count"))
+
     def initstate(self, name: str) -> str:
         """A module's state as sysfs tells it: "live", "coming" or "going"."""
         return self.read(f"/sys/module/{name}/initstate").strip()

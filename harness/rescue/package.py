@@ -16,10 +16,8 @@ from harness.kernels.arch import ARCHES, host_arch
 from harness.kernels.kernel import Kernel
 from harness.kernels.trees import find_compiler, find_release
 from harness.rescue.board import Board, Facts, checked
-from harness.settings import PROJECT
-from harness.workbench import Workbench, resolve_module
+from harness.workbench import RESCUE_MODULE, Workbench, rescue_module
 
-MODULE = "force_rmmod"
 PROGRAM = "force-rmmod"
 BUILD_SECONDS = 900.0
 # What `make force-rmmod` reads beside the module's own folder, below kmod/.
@@ -28,15 +26,7 @@ BESIDE = ("Makefile", "include/compat.h")
 
 def carry(program: bytes, ko: bytes) -> bytes:
     """The program with a module appended, as kmod/force_rmmod/cli/image.c looks for it."""
-    return program + ko + b"%s.ko %016d\n" % (MODULE.encode(), len(ko))
-
-
-def rescue_module() -> Module:
-    """The rescue module's sources, which come with a checkout only."""
-    folder = PROJECT / "kmod" / MODULE
-    if not folder.is_dir():
-        raise UsageError(f"the sources of {MODULE} are not here ({folder})", hint="run it in a checkout")
-    return resolve_module(str(folder))
+    return program + ko + b"%s.ko %016d\n" % (RESCUE_MODULE.encode(), len(ko))
 
 
 def program_sources(module: Module) -> list[Path]:
@@ -51,7 +41,7 @@ def build_package(kernel: Kernel, workbench: Workbench) -> bytes:
     (build,) = workbench.build([(module, kernel)])
     if build.state == "failed":
         raise HarnessError(
-            f"{MODULE} does not build for {kernel.release}", evidence=build.problems, log=build.log
+            f"{RESCUE_MODULE} does not build for {kernel.release}", evidence=build.problems, log=build.log
         )
     toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
     program = build_program(program_sources(module), toolchain, workbench.settings, workbench.progress)

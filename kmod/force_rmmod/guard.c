@@ -176,6 +176,10 @@ static int fr_guard_try(struct fr_call *call)
 		pr_err("guard: undoing what %s left died at %s\n", call->mod->name, undo.place);
 		fr_locks_release(call->mod, call->repaired, sizeof(call->repaired));
 	}
+	if (ret && fr_force) {
+		pr_warn("force: %s is let go all the same\n", call->mod->name);
+		ret = 0;
+	}
 	if (!ret) {
 		pr_warn("guard: %s of %s died at %s (%s); undone: %s; repaired: %s\n", call->what,
 			call->mod->name, call->place, call->reason,

@@ -15,10 +15,11 @@ struct fr_landing {
 };
 
 /*
- * guard_<architecture>.c, all that an architecture needs: call fn, and come back
- * from it with what it returns, or, after fr_landing_redirect() of the registers
- * that an exception has saved, when that exception ends, with ret.
+ * guard_<architecture>.c, all that an architecture needs: tell whether it can; call
+ * fn, and come back from it with what it returns, or, after fr_landing_redirect() of
+ * the registers that an exception has saved, when that exception ends, with ret.
  */
+int fr_landing_init(void);
 int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *data);
 void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs, int ret);
 

@@ -147,7 +147,9 @@ int fr_call_run(struct fr_call *call, int (*fn)(void *data), void *data)
 
 int fr_call_init(void)
 {
-	return register_die_notifier(&fr_call_block);
+	int ret = fr_landing_init();
+
+	return ret ? ret : register_die_notifier(&fr_call_block);
 }
 
 void fr_call_exit(void)

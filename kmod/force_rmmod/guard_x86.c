@@ -14,6 +14,11 @@
 
 #include "guard.h"
 
+int fr_landing_init(void)
+{
+	return 0;
+}
+
 int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *data)
 {
 	int ret;

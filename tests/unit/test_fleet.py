@@ -18,6 +18,7 @@ from harness.kernels.kernel import Kernel
 from harness.machine.machine import GuestPanic
 from harness.progress import Silent
 from harness.settings import Settings
+from harness.verdict.taint import taint_bits
 
 NOWHERE = Path("/nowhere")
 KERNEL = Kernel("6.12", "6.12.1", "x86_64", NOWHERE, NOWHERE, NOWHERE, "gcc-14", "nowhere")
@@ -46,6 +47,9 @@ class StandIn:
     def taint(self) -> int:
         return 0
 
+    def oops_count(self) -> int:
+        return 0
+
 
 def test_a_shared_machine_that_died_since_is_not_given_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -64,6 +68,21 @@ def test_a_shared_machine_that_died_since_is_not_given_out(
         given[-1].panicked = died
     assert given[0] is given[1]
     assert given[2] is not given[1]
+    machines.close()
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_shared_machine_goes_on_after_an_oops_that_killed_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int
+) -> None:
+    machine = StandIn()
+    monkeypatch.setattr(StandIn, "taint", lambda _: taint_bits("D"))
+    monkeypatch.setattr(StandIn, "oops_count", lambda _: killed)
+    monkeypatch.setattr(Fleet, "_own", lambda *_: contextlib.nullcontext((machine, machine)))
+    machines = Fleet(Settings(cache=tmp_path), Silent(), MachineOptions(isolation="kernel"))
+    with machines.machine(KERNEL, "label"):
+        pass
+    assert bool(machines._shared) == (not killed)
     machines.close()
 
 

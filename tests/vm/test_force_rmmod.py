@@ -25,10 +25,10 @@ from harness.guest.runner import Result
 from harness.kernels.kernel import Kernel
 from harness.machine.machine import Machine
 from harness.rescue.address import Address
-from harness.rescue.package import build_package, program_sources, rescue_module
+from harness.rescue.package import build_package, program_sources
 from harness.rescue.rescue import Request, rescue
 from harness.verdict.splats import find_splats
-from harness.workbench import Workbench
+from harness.workbench import Workbench, rescue_module
 from tests.vm.conftest import Build, BuildChanged
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
@@ -368,6 +368,23 @@ def test_for_another_kernel(bench: Bench) -> None:
     assert release.decode() in answer["reason"]
     assert "9" * len(release) in answer["reason"]
     bench.check_left_well()
+
+
+def test_with_the_guard(bench: Bench) -> None:
+    """The guard that is loaded is asked, and stays; what is asked for once is not left to it."""
+    bench.die()
+    (ko,) = bench.build("force_rmmod")
+    assert bench.guest.insmod(bench.guest.upload(ko), {"guard": "depend_s"}, call="init") == OK
+    told = bench.ask("--explain", "--force", "vms")
+    assert (told["exit_code"], told["outcome"]) == (Exit.OK, "explained"), told
+    assert bench.guest.initstate("vms") == "coming"
+    answer = bench.ask("vms")
+    assert (answer["exit_code"], answer["outcome"]) == (Exit.OK, "rescued"), answer
+    assert answer["notes"] == ["vms: asking the guard that is loaded"]
+    assert bench.ask("vms")["outcome"] == "refused"
+    for parameter, value in {"force": "N", "explain": "N", "scan": "Y"}.items():
+        assert bench.guest.read(f"/sys/module/force_rmmod/parameters/{parameter}") == f"{value}\n"
+    assert bench.guest.rmmod("force_rmmod") == OK
 
 
 def test_two_at_once(bench: Bench) -> None:

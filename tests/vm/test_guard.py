@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.fleet import MachineOptions
 from harness.guest.guest import Guest
 from harness.guest.observation import KILLED, OK
+from harness.kernels.kernel import Kernel
 from harness.machine.machine import GuestPanic, Machine
+from harness.progress import Silent
+from harness.verdict.finding import Outcome
 from harness.verdict.splats import find_splats
+from harness.workbench import Options, Workbench, resolve_module
 from tests.vm import test_rescue
 from tests.vm.conftest import Upload, rescue_log
 
@@ -21,6 +28,8 @@ pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
 PARAMETERS = "/sys/module/force_rmmod/parameters"
 GUARD = "/sys/module/force_rmmod/guard"
+
+readall = test_rescue.readall  # the fixture
 
 
 def test_another_target(guest: Guest, upload: Upload) -> None:
@@ -146,7 +155,7 @@ def test_the_articles_module(guest: Guest, upload: Upload) -> None:
     assert "vms" not in guest.modules()
 
 
-def test_what_it_leaves(guest: Guest, upload: Upload) -> None:
+def test_what_it_leaves(guest: Guest, upload: Upload, readall: str) -> None:
     """Everything that the rescue finds."""
     guarded(guest, upload, "faults")
     faults = upload("faults")
@@ -160,7 +169,7 @@ def test_what_it_leaves(guest: Guest, upload: Upload) -> None:
         check_well(guest, faults, scenario.name)
         assert len(find_splats(guest.log(mark))) == 1, scenario.name
     mark = guest.log_mark()
-    test_rescue.read_everything(guest)
+    test_rescue.read_everything(guest, readall)
     assert find_splats(guest.log(mark)) == ()
 
 
@@ -283,3 +292,44 @@ def test_fifty_rounds(guest: Guest, upload: Upload) -> None:
     assert areas_after == areas_before
     assert report(guest)["died"] == 50 * len(KINDS)
     assert guest.rmmod("force_rmmod") == OK
+
+
+# ---- the harness ---------------------------------------------------------------------------------------------
+
+BROKEN = """
+#include <linux/module.h>
+
+static int __init broken_init(void)
+{
+	WRITE_ONCE(*(int *)NULL, 1);
+	return 0;
+}
+
+static void __exit broken_exit(void)
+{
+}
+
+module_init(broken_init);
+module_exit(broken_exit);
+MODULE_DESCRIPTION("breaks on purpose");
+MODULE_LICENSE("GPL");
+"""
+
+
+@pytest.mark.one_kernel
+def test_a_broken_module_costs_one_error(workbench: Workbench, kernel: Kernel, tmp_path: Path) -> None:
+    """`vm-test --guard`: it crashed all the same, but the machine serves the next module."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "broken.c").write_text(BROKEN)
+    (folder / "Kbuild").write_text("obj-m := broken.o\n")
+    modules = [resolve_module(str(folder)), resolve_module("depend_s")]
+    machines = MachineOptions(isolation="kernel")
+    with contextlib.closing(Workbench(workbench.settings, Silent(), Options(machines, guard=True))) as bench:
+        bench.build([(module, kernel) for module in modules])
+        broken, good = (bench.check(module, kernel, lambda stage: None)[0] for module in modules)
+    assert broken.verdict.outcome is Outcome.CRASHED
+    assert "round 1: loading: expected ok, saw EFAULT" in broken.verdict.reasons
+    assert any("saw in broken_init [broken]: BUG: kernel NULL" in reason for reason in broken.verdict.reasons)
+    assert good.verdict.passed, good.verdict.reasons
+    assert good.observation.console_log == broken.observation.console_log

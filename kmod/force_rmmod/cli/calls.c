@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
@@ -21,6 +22,7 @@
 #include "cli.h"
 
 #define LOCK "/proc/modules"
+#define SYS_FOLDER "/sys/module/" RESCUE
 #define UNLOAD_SECONDS 15
 #define DELETE_SECONDS 60
 #define NO_LIMIT (-1)
@@ -106,6 +108,50 @@ static void body_of_rescue(int pipe_end, const void *data)
 	answer(pipe_end, error);
 	if (!error)
 		answer(pipe_end, call_unload());
+}
+
+static int call_write(const char *parameter, const char *value)
+{
+	char path[128];
+	int fd, error;
+
+	snprintf(path, sizeof(path), SYS_FOLDER "/parameters/%s", parameter);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+
+	error = write(fd, value, strlen(value)) < 0 ? errno : 0;
+	close(fd);
+	return error;
+}
+
+/* The guard itself is not to be left with what was meant for this one request. */
+static int call_request(const struct request *request)
+{
+	int error = 0;
+
+	if (request->force)
+		error = call_write("force", "1");
+	if (!error && request->explain)
+		error = call_write("explain", "1");
+	if (!error && request->no_scan)
+		error = call_write("scan", "0");
+	if (!error)
+		error = call_write("target", request->name);
+
+	if (request->force)
+		call_write("force", "0");
+	if (request->explain)
+		call_write("explain", "0");
+	if (request->no_scan)
+		call_write("scan", "1");
+
+	return error;
+}
+
+static void body_of_request(int pipe_end, const void *data)
+{
+	answer(pipe_end, call_request(data));
 }
 
 static void body_of_delete(int pipe_end, const void *data)
@@ -197,6 +243,25 @@ int calls_delete(const char *name)
 		return errno;
 
 	error = wait_for(pipe_end, DELETE_SECONDS);
+	close(pipe_end);
+	return error;
+}
+
+bool calls_guard_is_loaded(void)
+{
+	return !access(SYS_FOLDER "/guard", F_OK);
+}
+
+int calls_ask(const struct request *request)
+{
+	int pipe_end = start(body_of_request, request);
+	int error;
+
+	if (pipe_end < 0)
+		return errno;
+
+	error = wait_for(pipe_end, NO_LIMIT);
+	log_read();
 	close(pipe_end);
 	return error;
 }

@@ -65,6 +65,15 @@ bool calls_lock(void);	/* false: another of us is at work */
 void calls_rescue(const struct load *load, int *loaded, int *unloaded);
 int calls_delete(const char *name);
 
+/* The same of one that is loaded already, as the guard: it stays. */
+struct request {
+	const char *name;
+	bool force, explain, no_scan;
+};
+
+bool calls_guard_is_loaded(void);
+int calls_ask(const struct request *request);
+
 /* reasons.c: errnos in words; false if it is not certain that nothing was touched */
 bool reason_of_load(int error, const struct image *image, char *text, size_t size);
 const char *reason_of_delete(int error);

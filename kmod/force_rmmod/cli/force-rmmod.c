@@ -212,7 +212,8 @@ static int remove_victim(const char *name)
 	}
 }
 
-static int rescue(const struct options *options, const struct image *image)
+/* By a rescue module of our own, which comes and goes. */
+static int load(const struct options *options, const struct image *image)
 {
 	char parameters[MAX_NAME + MAX_SYMBOLS + 64];
 	struct load load = { image, parameters };
@@ -229,12 +230,30 @@ static int rescue(const struct options *options, const struct image *image)
 		report_again();
 		calls_rescue(&load, &loaded, &unloaded);
 	}
-	if (loaded)
-		return end_of_load(options, image, loaded);
-
-	if (unloaded)
+	if (!loaded && unloaded)
 		report_note("warning: the rescue module stays loaded: %s; rmmod " RESCUE,
 			    unloaded < 0 ? "no answer" : reason_of_delete(unloaded));
+
+	return loaded;
+}
+
+/* By the one that is loaded. */
+static int ask(const struct options *options)
+{
+	const struct request request = {
+		options->name, options->force, options->explain, options->no_scan,
+	};
+
+	report_note("%s: asking the guard that is loaded", options->name);
+	return calls_ask(&request);
+}
+
+static int rescue(const struct options *options, const struct image *image)
+{
+	int error = image->data ? load(options, image) : ask(options);
+
+	if (error)
+		return end_of_load(options, image, error);
 	if (options->explain)
 		return end_of_explain(options->name);
 	if (calls_interrupted())
@@ -246,21 +265,32 @@ static int rescue(const struct options *options, const struct image *image)
 	return remove_victim(options->name);
 }
 
+static int check_image(const struct options *options, struct image *image)
+{
+	char why[1024];
+
+	if (!image_find(image, options->module, why, sizeof(why)))
+		return report_end(USAGE, "usage", "%s", why);
+	if (options->explain && !knows(image, "explain"))
+		return unknown_parameter(image, "explain");
+	if (options->force && !knows(image, "force"))
+		return unknown_parameter(image, "force");
+	if (options->no_scan && !knows(image, "scan"))
+		return unknown_parameter(image, "scan");
+
+	return 0;
+}
+
 static int run(const struct options *options)
 {
 	struct image image = { 0 };
-	char why[1024];
+	int wrong;
 
 	if (!strcmp(options->name, RESCUE))
 		return report_end(REFUSED, "refused", "that is the rescue module itself");
-	if (!image_find(&image, options->module, why, sizeof(why)))
-		return report_end(USAGE, "usage", "%s", why);
-	if (options->explain && !knows(&image, "explain"))
-		return unknown_parameter(&image, "explain");
-	if (options->force && !knows(&image, "force"))
-		return unknown_parameter(&image, "force");
-	if (options->no_scan && !knows(&image, "scan"))
-		return unknown_parameter(&image, "scan");
+	wrong = calls_guard_is_loaded() ? 0 : check_image(options, &image);
+	if (wrong)
+		return wrong;
 	if (!calls_lock())
 		return report_end(REFUSED, "refused", "another rescue is under way");
 
