@@ -45,12 +45,16 @@ static int fr_kprobe_collect(struct module *victim, struct fr_finds *finds, stru
 
 static int fr_kprobe_find(struct module *victim, struct fr_finds *finds)
 {
-	struct hlist_head *table = fr_lookup("kprobe_table",
-					     COMPAT_KPROBE_BUCKETS * sizeof(*table));
-	struct mutex *lock = fr_lookup("kprobe_mutex", sizeof(*lock));
+	struct hlist_head *table;
 	struct kprobe *head;
+	struct mutex *lock;
 	int i, ret = 0;
 
+	if (!IS_ENABLED(CONFIG_KPROBES))
+		return 0;
+
+	table = fr_lookup("kprobe_table", COMPAT_KPROBE_BUCKETS * sizeof(*table));
+	lock = fr_lookup("kprobe_mutex", sizeof(*lock));
 	if (!table || !lock)
 		return -EOPNOTSUPP;
 	if (!fr_tasks_can_lock(lock, "kprobe_mutex"))
