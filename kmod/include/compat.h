@@ -50,8 +50,9 @@
  */
 #define COMPAT_NEWEST KERNEL_VERSION(7, 3, 255)
 #define COMPAT_PRIVATE \
-	"module_use, idempotent, async_entry, worker, device_private, driver_private, " \
-	"subsys_private, kobj_map, char_device_struct, workqueue_struct, kmem_cache, " \
+	"module_use, module_param_attrs, idempotent, async_entry, worker, " \
+	"device_private, driver_private, subsys_private, kobj_map, " \
+	"char_device_struct, workqueue_struct, kmem_cache, " \
 	"proc_dir_entry, debugfs_inode_info, kernfs_root, mutex, hrtimer_clock_base"
 
 /*
