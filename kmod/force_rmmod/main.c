@@ -178,7 +178,7 @@ static int fr_rescue(struct module *victim)
 	if (!ret)
 		ret = fr_undo(victim, true, verdict != FR_STUCK);
 	if (!ret)
-		pr_info("undo: nothing found of a known kind\n");
+		pr_info("nothing found of a known kind\n");
 	if (ret >= 0 && verdict == FR_STUCK)
 		ret = fr_proof_check(victim);
 	if (ret < 0) {

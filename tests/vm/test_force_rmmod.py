@@ -181,6 +181,20 @@ def test_explained_as_data(bench: Bench) -> None:
     assert (missing["state"], missing["refcount"], missing["rescue"]) == (None, None, None)
 
 
+def test_refused_for_what_is_alive(bench: Bench) -> None:
+    """Found by the search of memory alone, which can be left out."""
+    bench.load("faults", {"scenario": "sysrq"})
+    answer = bench.ask("faults")
+    assert (answer["exit_code"], answer["reason"]) == (
+        Exit.CHECK_FAILED,
+        "1 references to faults are alive",
+    )
+    assert (answer["steps"], answer["refusals"]) == ([], [answer["reason"]])
+    assert bench.guest.initstate("faults") == "coming"
+    assert bench.ask("--explain", "--no-scan", "faults")["rescue"] == "would be undone and reset"
+    assert bench.ask("--no-scan", "--keep", "faults")["outcome"] == "removable"
+
+
 def test_told_in_words(bench: Bench) -> None:
     bench.die()
     kept = bench.force_rmmod("--keep", "vms")

@@ -63,7 +63,7 @@ class Scenario:
 
 
 STUCK = (
-    Scenario("null", log=("undo: nothing found of a known kind",)),
+    Scenario("null", log=("nothing found of a known kind",)),
     Scenario("bug"),
     Scenario("protection"),
     Scenario("jump"),
