@@ -108,13 +108,15 @@ static unsigned long fr_proof_in_modules(const struct module *victim, const stru
 
 /*
  * Variables in which an address is only remembered: the registers at the last oops,
- * what the loader keeps of another module, whose init may have been there, and the
- * tables of the module that came last, which were sorted.
+ * what the loader keeps of another module, whose init may have been there, the
+ * tables of the module that came last, which were sorted, and the tracer's list of
+ * where functions have been that are gone.
  */
 static bool fr_proof_is_memory(unsigned long variable)
 {
 	static const char *const names[] = {
 		"exec_summary_regs+", "__this_module+", "cur_orc_table+", "cur_orc_ip_table+",
+		"ftrace_mod_maps+",
 	};
 	char name[KSYM_SYMBOL_LEN];
 	size_t i;
@@ -451,11 +453,12 @@ static void fr_proof_slab(const struct module *victim, struct fr_proof *proof,
 	snprintf(place, sizeof(place), "%s+%lu", object->cache, offset);
 	if (fr_proof_is_used(victim, value))
 		anchor = fr_proof_object_anchor(victim, object);
+	if (anchor ? fr_proof_is_memory(anchor) : fr_proof_is_of_module(victim, at)) {
+		proof->loaders++;
+		return;
+	}
 	if (!anchor) {
-		if (fr_proof_is_of_module(victim, at))
-			proof->loaders++;
-		else
-			fr_proof_unproven(victim, proof, place, value);
+		fr_proof_unproven(victim, proof, place, value);
 		return;
 	}
 
