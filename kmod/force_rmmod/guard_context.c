@@ -72,7 +72,8 @@ static void fr_context_restore_atomic(const struct fr_context *context, char *te
 
 	if (preempt_count() != context->preempt) {
 		preempt_count_set(context->preempt);
-		fr_context_tell(text, size, "preemption was off (if by a spinlock, it stays locked)");
+		fr_context_tell(text, size,
+				"preemption was off (if by a spinlock, it stays locked)");
 	}
 
 	if (irqs_disabled() && !context->irqs_off) {

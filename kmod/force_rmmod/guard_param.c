@@ -88,11 +88,9 @@ void fr_params_guard(struct fr_guarded *guarded)
 
 	memcpy(copy, mod->kp, mod->num_kp * sizeof(*copy));
 	for (i = 0; i < mod->num_kp; i++) {
-		/* Without the field const, as in the table that the linker makes. */
-		const struct kernel_param_ops *ops = copy[i].ops->flags & KERNEL_PARAM_OPS_FL_NOARG ?
-						     &fr_param_ops_noarg : &fr_param_ops;
+		bool noarg = copy[i].ops->flags & KERNEL_PARAM_OPS_FL_NOARG;
 
-		memcpy((void *)&copy[i].ops, &ops, sizeof(ops));
+		copy[i].ops = noarg ? &fr_param_ops_noarg : &fr_param_ops;
 	}
 
 	guarded->params = copy;

@@ -8,8 +8,9 @@
  * Counters since the guard is there, and the last calls that died, oldest first:
  *
  *	{"guarded": "*", "modules": 5, "calls": 9, "died": 1, "waiting": 0, "events": [
- *	 {"seconds": 12.345, "module": "vms", "call": "init", "place": "vms_init+0x5c/0x1000 [vms]",
- *	  "reason": "Oops", "undone": "platform device vms, held by vms_dev [vms]", "repaired": ""}]}
+ *	 {"seconds": 12.345, "module": "vms", "call": "init",
+ *	  "place": "vms_init+0x5c/0x1000 [vms]", "reason": "Oops",
+ *	  "undone": "platform device vms, held by vms_dev [vms]", "repaired": ""}]}
  *
  * modules: guarded now; waiting: calls that cannot return, since something of the
  * module is still in use; seconds since boot.
