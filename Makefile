@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #   make vm-test    fresh machine: installs what is missing, fetches a kernel, builds, boots, tests, reports
 #   make test       everything that CI runs
-#   make test-every-kernel   the long tests on all kernels, not only on the oldest and the newest
+#   make test-every-kernel   the long tests on all kernels, where make test gives each case to one of them
 #   make check      what needs no virtual machine: formats, types, unit tests
 #   make docs       the figures of docs/ anew
 #   make benchmark  how fast all this is here, beside its goals; OPTIONS="--only clone --quiet 60"

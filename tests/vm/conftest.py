@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,21 +30,27 @@ def rescue_log(guest: Guest) -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The long way."""
-    parser.addoption("--every-kernel", action="store_true", help="do not leave out kernels of `outer_kernels`")
+    parser.addoption("--every-kernel", action="store_true", help="do not leave out kernels of `spread`")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Announce the marks."""
     config.addinivalue_line("markers", "one_kernel: about QEMU or this host: on the first --kernel only")
-    config.addinivalue_line("markers", "outer_kernels: long: on the first and the last --kernel only")
+    config.addinivalue_line("markers", "spread: long: each case on one --kernel only")
+
+
+def _turn(item: pytest.Item, spec: str, kernels: list[str]) -> str:
+    """The kernel whose turn it is: the same in every run, and the cases are spread evenly over the kernels."""
+    case = item.nodeid.replace(spec, "")
+    return kernels[zlib.crc32(case.encode()) % len(kernels)]
 
 
 def _wanted(item: pytest.Item, kernels: list[str]) -> bool:
     spec = item.callspec.params.get("kernel", kernels[0]) if hasattr(item, "callspec") else kernels[0]
     if item.get_closest_marker("one_kernel"):
         return bool(spec == kernels[0])
-    if item.get_closest_marker("outer_kernels") and not item.config.getoption("--every-kernel", default=False):
-        return spec in (kernels[0], kernels[-1])
+    if item.get_closest_marker("spread") and not item.config.getoption("--every-kernel", default=False):
+        return spec == _turn(item, spec, kernels)
     return True
 
 

@@ -153,7 +153,7 @@ def test_a_board_is_looked_at_and_its_modules_unloaded(
     assert not guest.modules().keys() & {"depend_a", "depend_b", "depend_s"}
 
 
-@pytest.mark.outer_kernels
+@pytest.mark.spread
 def test_who_else_holds_a_board_s_module(
     guest: Guest, machine: Machine, load: Load, workbench: Workbench, tmp_path: Path
 ) -> None:

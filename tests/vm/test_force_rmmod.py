@@ -31,7 +31,7 @@ from harness.verdict.splats import find_splats
 from harness.workbench import Workbench, rescue_module
 from tests.vm.conftest import Build, BuildChanged
 
-pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
+pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
 
 @dataclass

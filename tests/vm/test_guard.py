@@ -25,7 +25,7 @@ from harness.workbench import Options, Workbench, resolve_module
 from tests.vm import test_rescue
 from tests.vm.conftest import Upload, rescue_log
 
-pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
+pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
 PARAMETERS = "/sys/module/force_rmmod/parameters"
 GUARD = "/sys/module/force_rmmod/guard"

@@ -27,7 +27,7 @@ from harness.verdict.splats import find_splats
 from harness.verdict.taint import taint_bits
 from harness.workbench import Workbench, resolve_module
 
-pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
+pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
 PARAMETERS = "/sys/module/states/parameters"
 STATES, DEPEND_A, TEXT, EMPTY = "/tmp/states.ko", "/tmp/depend_a.ko", "/tmp/text", "/tmp/empty"

@@ -22,7 +22,7 @@ from harness.verdict.splats import find_splats
 from harness.workbench import Workbench
 from tests.vm.conftest import BuildChanged, Upload, rescue_log
 
-pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
+pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
 RELOADS = 5
 # Files that block for ever, or that only root's debugger should touch; everything else is read.
