@@ -89,9 +89,9 @@ def make_front(folder: Path, shared: Path | None = None) -> Front:
     front = Front(folder / "work", folder / "cache", folder / "scratch")
     for path in (front.folder, front.cache, front.scratch):
         path.mkdir()
-    for name in SHARED if shared else ():
-        assert shared is not None
-        shutil.copytree(shared / name, front.cache / name, symlinks=True, copy_function=_link)
+    for source in [shared / name for name in SHARED] if shared else []:
+        if source.is_dir():  # there is no toolchain where the host's own compiler fits
+            shutil.copytree(source, front.cache / source.name, symlinks=True, copy_function=_link)
     return front
 
 

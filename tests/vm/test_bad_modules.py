@@ -15,7 +15,7 @@ from harness.guest.guest import Guest
 from harness.kernels.kernel import Kernel
 from harness.machine import accelerator, kvm
 from harness.process import Completed
-from harness.workbench import Workbench
+from harness.workbench import Workbench, resolve_module
 from tests.front import Front, make_front
 
 pytestmark = pytest.mark.vm
@@ -121,7 +121,10 @@ def run_all(front: Front, kernel: Kernel, rows: dict[str, Bad], *words: str, **e
 
 @pytest.fixture(scope="module")
 def front(workbench: Workbench, kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Front:
-    """With a template, so that hurrying does not have to make one."""
+    """With a template, so that hurrying does not have to make one, and with all that has to be fetched."""
+    workbench.build([(resolve_module("depend_s"), kernel)])
+    with workbench.fleet.machine(kernel, "front"):
+        pass
     front = make_front(tmp_path_factory.mktemp("front"), workbench.settings.cache)
     write_module(front, "good", Bad("passed", ""))
     assert front.run("vm-test", "--kernel", kernel.spec, "--module", "good").returncode == Exit.OK
