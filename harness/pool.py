@@ -48,12 +48,13 @@ class Pool(Generic[K, R]):
         """A spare, and the stack that the taker closes; None when there is none."""
         with self._changed:
             self._expected[kind] = max(0, self._expected[kind] - 1)
-            self._start()
         while (spare := self._next(kind)) is not None:
             _, resource, stack = spare
             if self._usable(resource):
                 return resource, stack
             stack.close()
+        with self._changed:
+            self._start()
         return None
 
     def _next(self, kind: K) -> tuple[K, R, ExitStack] | None:

@@ -19,7 +19,7 @@ from harness.process import Completed
 from harness.settings import CACHE_VARIABLE
 
 PROGRAM = Path(sys.executable).with_name("kmod-harness")
-SECONDS = 120.0
+SECONDS = 300.0  # a limit for hangs: a busy disk takes its time
 SHARED = ("kernels", "toolchains", "guest", "programs", "initramfs", "vmlinux")  # of a cache
 
 

@@ -20,6 +20,8 @@ from harness.verdict.patterns import KINDS
 from harness.workbench import Workbench, resolve_module
 from tests.front import PROGRAM, Front, make_front
 
+SECONDS = 300.0  # a disk that is busy elsewhere takes its time
+
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Front:
@@ -68,7 +70,7 @@ WRONG = {
 @pytest.mark.parametrize("words", ["--list", "graph --help", "doctor"])
 def test_a_reader_that_leaves(front: Front, words: str) -> None:
     left = process.run(
-        ("sh", "-c", f"{PROGRAM} {words} | true"), deadline=Deadline(60, words), cwd=front.folder
+        ("sh", "-c", f"{PROGRAM} {words} | true"), deadline=Deadline(SECONDS, words), cwd=front.folder
     )
     assert left.output == ""
 
@@ -79,14 +81,14 @@ def test_the_modules_of_this_machine(front: Front) -> None:
     listing = front.folder / "modules"
     listing.write_text("vms 16384 0 - Live 0x0000000000000000 (OE)\nmouse 24576 2 vms, Live 0x0\n")
     jail = ("bwrap", "--dev-bind", "/", "/", "--tmpfs", "/proc", "--ro-bind", str(listing), "/proc/modules")
-    drawn = process.run((*jail, str(PROGRAM), "graph", "--local"), deadline=Deadline(60, "graph"))
+    drawn = process.run((*jail, str(PROGRAM), "graph", "--local"), deadline=Deadline(SECONDS, "graph"))
     assert [line.split() for line in drawn.lines()] == [
         ["module", "state", "count", "held", "by"],
         ["mouse", "Live", "2", "vms,", "1", "holder", "that", "is", "no", "module"],
         ["vms", "Live", "0", "-"],
     ]
     order = process.run(
-        (*jail, str(PROGRAM), "unload-order", "mouse", "--local"), deadline=Deadline(60, "x"), check=False
+        (*jail, str(PROGRAM), "unload-order", "mouse", "--local"), deadline=Deadline(SECONDS, "x"), check=False
     )
     assert order.returncode == Exit.CHECK_FAILED
     assert order.lines()[0] == "1. rmmod vms"
@@ -166,7 +168,7 @@ def test_wrong_timeout_factor(front: Front, factor: str) -> None:
 )
 def test_wrong_usage_of_the_plugin(front: Front, words: str, message: str) -> None:
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words.split(), "plain")
-    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=front.folder, check=False)
+    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=front.folder, check=False)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.output
     assert f"ERROR: {message}" in done.output
 
@@ -243,7 +245,7 @@ def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tup
         "from harness.errors import HarnessError\ndef test_it():\n    raise HarnessError('no machine')\n"
     )
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers)
-    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=tmp_path, check=False)
+    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=tmp_path, check=False)
     assert "1 failed" in done.output
     assert done.returncode == Exit.NO_VERDICT
 
@@ -254,7 +256,7 @@ def test_an_expected_failure_of_the_harness_is_none(tmp_path: Path) -> None:
         "@pytest.mark.xfail\ndef test_it():\n    raise HarnessError('no machine')\n"
     )
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=tmp_path, check=False)
+    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=tmp_path, check=False)
     assert "1 xfailed" in done.output
     assert done.returncode == Exit.OK
 
@@ -275,6 +277,6 @@ def test_files_of_other_projects_are_left_alone(tmp_path: Path) -> None:
         f"import sys\ndef test_theirs():\n    assert not {heavy} & sys.modules.keys()\n"
     )
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    done = process.run(argv, deadline=Deadline(60, "pytest"), cwd=tmp_path, check=False)
+    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=tmp_path, check=False)
     assert done.returncode == 0, done.output
     assert "1 passed" in done.output

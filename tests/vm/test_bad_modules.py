@@ -205,7 +205,7 @@ def test_interrupted(front: Front, kernel: Kernel, stage: str, number: signal.Si
     with front.start(*words, "--kernel", kernel.spec) as run:
         front.wait_until(lambda: front.find(wanted), stage)
         run.send_signal(number)
-        output = run.communicate(timeout=20)[0].decode()
+        output = run.communicate(timeout=60)[0].decode()
     assert run.returncode == Exit.NO_VERDICT, output
     assert output.endswith("interrupted: no verdict\n")
     assert "Traceback" not in output
