@@ -30,12 +30,17 @@ def rescue_log(guest: Guest) -> list[str]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The long way."""
-    parser.addoption("--every-kernel", action="store_true", help="do not leave out kernels of `spread`")
+    parser.addoption(
+        "--every-kernel", action="store_true", help="do not leave out kernels of `spread` and `outer_kernels`"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Announce the marks."""
     config.addinivalue_line("markers", "one_kernel: about QEMU or this host: on the first --kernel only")
+    config.addinivalue_line(
+        "markers", "outer_kernels: cases that share a costly beginning: on the first and last"
+    )
     config.addinivalue_line("markers", "spread: long: each case on one --kernel only")
 
 
@@ -49,7 +54,11 @@ def _wanted(item: pytest.Item, kernels: list[str]) -> bool:
     spec = item.callspec.params.get("kernel", kernels[0]) if hasattr(item, "callspec") else kernels[0]
     if item.get_closest_marker("one_kernel"):
         return bool(spec == kernels[0])
-    if item.get_closest_marker("spread") and not item.config.getoption("--every-kernel", default=False):
+    if item.config.getoption("--every-kernel", default=False):
+        return True
+    if item.get_closest_marker("outer_kernels"):
+        return spec in (kernels[0], kernels[-1])
+    if item.get_closest_marker("spread"):
         return spec == _turn(item, spec, kernels)
     return True
 

@@ -18,7 +18,7 @@ from harness.process import Completed
 from harness.workbench import Workbench, resolve_module
 from tests.front import Front, make_front
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
 SOURCE = """
 #include <linux/delay.h>
@@ -176,7 +176,6 @@ def is_booting(words: str) -> bool:
     return words.startswith("qemu-system") and "-kernel" in words
 
 
-@pytest.mark.spread
 def test_qemu_killed_from_outside(front: Front, kernel: Kernel) -> None:
     with front.start("vm-test", "--kernel", kernel.spec, "--module", "good", "--reloads", "500") as run:
         front.wait_until(lambda: in_use(front), "a machine is given out")
@@ -197,7 +196,6 @@ STAGES = {
 }
 
 
-@pytest.mark.spread
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("stage", STAGES)
 def test_interrupted(front: Front, kernel: Kernel, stage: str, number: signal.Signals) -> None:
@@ -212,7 +210,6 @@ def test_interrupted(front: Front, kernel: Kernel, stage: str, number: signal.Si
     assert front.left_behind() == []
 
 
-@pytest.mark.spread
 def test_shell_runs_what_it_is_given(front: Front, kernel: Kernel) -> None:
     done = front.run("shell", "--kernel", kernel.spec, "--module", "good", stdin=b"uname -r; ls /tmp\n")
     assert done.returncode == Exit.OK, done.output
@@ -221,7 +218,6 @@ def test_shell_runs_what_it_is_given(front: Front, kernel: Kernel) -> None:
     assert front.left_behind() == []
 
 
-@pytest.mark.spread
 def test_kvm_that_was_trusted_wrongly(front: Front, kernel: Kernel) -> None:
     if not accelerator.DEVICE.exists() or kvm.probe().usable:
         pytest.skip("there is no broken KVM here")
