@@ -62,7 +62,7 @@ def test_a_failed_load_goes_through_going(guest: Guest, files: Mapping[str, str]
     assert [where for where, *_ in events(guest, "states", mark)] == [one[0] for one in COMING + FAILED]
 
 
-@pytest.mark.spread
+@pytest.mark.outer_kernels
 def test_the_way_out_as_a_trace(guest: Guest, kernel: Kernel, files: Mapping[str, str]) -> None:
     assert guest.insmod(files["depend_s"]) == OK
     text = record_unload(guest, "depend_s", SYSTEM_CALLS[kernel.arch])
