@@ -21,11 +21,11 @@ vm-test: setup
 	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
 
 test: setup check
-	$(BIN)/pytest -n auto --dist worksteal --durations=15 -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
+	$(BIN)/pytest -n auto --durations=15 -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
 
 # The same without leaving out kernels of the long tests.
 test-every-kernel: setup check
-	$(BIN)/pytest -n auto --dist worksteal --every-kernel -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
+	$(BIN)/pytest -n auto --every-kernel -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
 
 check: $(READY)
 	$(BIN)/ruff format --check .
