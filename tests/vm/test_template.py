@@ -49,8 +49,11 @@ class Notes:
 
 
 @pytest.fixture
-def settings(workbench: Workbench, tmp_path: Path) -> Settings:
+def settings(workbench: Workbench, kernel: Kernel, tmp_path: Path) -> Settings:
     """A cache of our own that shares all but the templates and logs with the run's."""
+    # What a machine is made of is made there: no compiler can write through a link.
+    with contextlib.closing(Fleet(workbench.settings, Notes(), MachineOptions())) as fleet:
+        recipe_of(fleet, kernel)
     for path in workbench.settings.cache.iterdir():
         if path.name not in ("templates", "logs", "locks"):
             (tmp_path / path.name).symlink_to(path)
