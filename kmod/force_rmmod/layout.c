@@ -11,13 +11,12 @@
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/string.h>
-#include <linux/version.h>
 
 #include "force_rmmod.h"
 
 int fr_layout_check(void)
 {
-	if (LINUX_VERSION_CODE <= COMPAT_NEWEST)
+	if (COMPAT_KNOWN)
 		return 0;
 
 	pr_warn("this kernel is newer than %d.%d, the newest known; nobody has looked at its struct %s\n",

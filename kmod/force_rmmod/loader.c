@@ -28,7 +28,6 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/spinlock.h>
-#include <linux/uaccess.h>
 
 #include <asm/syscall.h>
 
@@ -73,7 +72,7 @@ static bool fr_loader_valid(struct compat_idempotent *entry, struct hlist_node *
 {
 	struct compat_idempotent copy;
 
-	if (copy_from_kernel_nofault(&copy, entry, sizeof(copy)))
+	if (!fr_peek(&copy, entry, sizeof(copy)))
 		return false;
 
 	return copy.entry.pprev == link &&

@@ -21,7 +21,6 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
-#include <linux/uaccess.h>
 
 #include "force_rmmod.h"
 
@@ -59,7 +58,7 @@ static bool fr_tasks_match(struct task_struct *task, const struct fr_stack_query
 
 	for (; start < end; start += count * sizeof(*words)) {
 		count = min_t(size_t, FR_STACK_CHUNK, (end - start) / sizeof(*words));
-		if (copy_from_kernel_nofault(words, (void *)start, count * sizeof(*words)))
+		if (!fr_peek(words, (void *)start, count * sizeof(*words)))
 			return false;
 
 		for (i = 0; i < count; i++)
@@ -109,7 +108,7 @@ void fr_tasks_print_stack(struct task_struct *task)
 		return;
 
 	for (; start < end && lines < FR_STACK_LINES; start += sizeof(word)) {
-		if (copy_from_kernel_nofault(&word, (void *)start, sizeof(word)))
+		if (!fr_peek(&word, (void *)start, sizeof(word)))
 			return;
 		/* A return address has code on both sides; that of data is no name at all. */
 		sprint_symbol(name, word);

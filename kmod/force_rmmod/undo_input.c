@@ -17,7 +17,6 @@
 #include <linux/mutex.h>
 #include <linux/platform_device.h>
 #include <linux/string.h>
-#include <linux/uaccess.h>
 
 #include "force_rmmod.h"
 
@@ -127,17 +126,15 @@ static bool fr_input_is_allocated(const struct input_dev *input)
 	if (!IS_ALIGNED((unsigned long)input, sizeof(void *)) || !virt_addr_valid(input))
 		return false;
 
-	if (copy_from_kernel_nofault(&class, &input->dev.class, sizeof(class)) ||
-	    class != &input_class ||
-	    copy_from_kernel_nofault(&kobj, &input->dev.kobj, sizeof(kobj)))
+	if (!fr_peek(&class, &input->dev.class, sizeof(class)) || class != &input_class ||
+	    !fr_peek(&kobj, &input->dev.kobj, sizeof(kobj)))
 		return false;
 
 	if (kobj.ktype != platform_bus.kobj.ktype || !kobj.state_initialized ||
 	    !kref_read(&kobj.kref) || kobj.state_in_sysfs)
 		return false;
 
-	return virt_addr_valid(kobj.name) &&
-	       !copy_from_kernel_nofault(name, kobj.name, sizeof(name) - 1) &&
+	return virt_addr_valid(kobj.name) && fr_peek(name, kobj.name, sizeof(name) - 1) &&
 	       !strcmp(name, "input");
 }
 

@@ -49,6 +49,7 @@
  * which those are.
  */
 #define COMPAT_NEWEST KERNEL_VERSION(7, 3, 255)
+#define COMPAT_KNOWN (LINUX_VERSION_CODE <= COMPAT_NEWEST)
 #define COMPAT_PRIVATE \
 	"module_use, module_param_attrs, idempotent, async_entry, worker, " \
 	"device_private, driver_private, subsys_private, kobj_map, " \
@@ -206,6 +207,13 @@ struct compat_idempotent {
 #else
 #define compat_for_each_vma(mm, vma) \
 	for ((vma) = (mm)->mmap; (vma); (vma) = (vma)->vm_next)
+#endif
+
+/* By v6.1 vmalloc_to_page() knows large mappings; 5.10 warns of them. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 16, 0)
+#define COMPAT_HUGE_VMALLOC_WARNS 1
+#else
+#define COMPAT_HUGE_VMALLOC_WARNS 0
 #endif
 
 /* The owner of a mutex, whose lowest bits are flags; all versions up to v7.3. */
