@@ -11,6 +11,7 @@
  * called for is a device that is half bound to a driver of the victim.
  */
 #include <linux/async.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/kernel.h>
@@ -23,13 +24,13 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/spinlock.h>
-#include <linux/uaccess.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "force_rmmod.h"
 
 #define FR_ASYNC_WAIT_MS 5000
+#define FR_ASYNC_LOOK_MS 5000
 
 static struct list_head *fr_async_pending;
 static spinlock_t *fr_async_lock;
@@ -58,51 +59,79 @@ static bool fr_async_is_worker(const struct compat_worker *worker, const struct 
 	return false;
 }
 
-/* What every worker is at, entry's work or nothing; -EOPNOTSUPP if none is a worker. */
-static int fr_async_is_run(const struct compat_async_entry *entry)
+static bool fr_async_is_at(const struct task_struct *task, const struct work_struct *work)
+{
+	const struct compat_worker *worker = kthread_data((struct task_struct *)task);
+
+	return fr_async_is_worker(worker, task) && fr_layout_is_word(&worker->current_work, work);
+}
+
+struct fr_async_look {
+	struct work_struct work;
+	struct completion done;
+	bool known;
+};
+
+static void fr_async_look(struct work_struct *work)
+{
+	struct fr_async_look *look = container_of(work, struct fr_async_look, work);
+
+	look->known = fr_async_is_at(current, work);
+	complete(&look->done);
+}
+
+/* Whether a worker that is at a work of ours is seen to be at it. */
+static bool fr_async_knows_workers(void)
+{
+	struct workqueue_struct *queue = alloc_workqueue("force_rmmod", WQ_UNBOUND, 1);
+	struct fr_async_look look = { .known = false };
+
+	if (!queue)
+		return false;
+
+	INIT_WORK_ONSTACK(&look.work, fr_async_look);
+	init_completion(&look.done);
+	queue_work(queue, &look.work);
+	wait_for_completion_timeout(&look.done, msecs_to_jiffies(FR_ASYNC_LOOK_MS));
+	cancel_work_sync(&look.work);
+	destroy_work_on_stack(&look.work);
+	destroy_workqueue(queue);
+
+	return look.known;
+}
+
+/* Whether any of the kernel's workers is at it. */
+static bool fr_async_is_run(const struct compat_async_entry *entry)
 {
 	struct task_struct *process, *task;
-	struct compat_worker *worker;
-	bool known = false, found = false;
+	bool found = false;
 
 	rcu_read_lock();
 	for_each_process_thread(process, task) {
-		if (!(task->flags & PF_WQ_WORKER) || READ_ONCE(task->exit_state))
-			continue;
-		worker = kthread_data(task);
-		if (!fr_async_is_worker(worker, task))
-			continue;
-		known = true;
-		found |= fr_layout_is_word(&worker->current_work, &entry->work);
+		if ((task->flags & PF_WQ_WORKER) && !READ_ONCE(task->exit_state))
+			found |= fr_async_is_at(task, &entry->work);
 	}
 	rcu_read_unlock();
 
-	return known ? found : -EOPNOTSUPP;
+	return found;
 }
 
-/* What the driver core calls asynchronously it calls with a device. */
-static bool fr_async_is_of(const struct compat_async_entry *entry, struct module *victim)
+/* The driver whose probe it calls: what the driver core calls so it calls with a device. */
+static bool fr_async_driver(const struct compat_async_entry *entry, struct device_driver *driver,
+			    const void **address)
 {
 	struct device dev;
 
-	if (copy_from_kernel_nofault(&dev, entry->data, sizeof(dev)))
+	if (!fr_peek(&dev, entry->data, sizeof(dev)) || dev.kobj.kset != platform_bus.kobj.kset)
 		return false;
 
-	return dev.kobj.kset == platform_bus.kobj.kset && fr_victim_has(victim, dev.driver);
+	*address = dev.driver;
+	return fr_peek(driver, dev.driver, sizeof(*driver));
 }
 
-/* 1 if it is, 0 if not, an errno if that cannot be told. */
-static int fr_async_is_dead(const struct compat_async_entry *entry, struct module *victim)
+static bool fr_async_is_dead(const struct compat_async_entry *entry)
 {
-	int run;
-
-	if (!fr_layout_is_listed(&entry->domain_list))
-		return fr_layout_unknown("async_entry");
-	if (work_pending(&entry->work) || !fr_async_is_of(entry, victim))
-		return 0;
-
-	run = fr_async_is_run(entry);
-	return run < 0 ? fr_layout_unknown("worker") : !run;
+	return !work_pending(&entry->work) && !fr_async_is_run(entry);
 }
 
 /*
@@ -118,27 +147,37 @@ static void fr_async_unlink(struct compat_async_entry *entry)
 	atomic_dec(fr_async_count);
 }
 
-static int fr_async_walk(struct module *victim, bool apply)
+struct fr_async_calls {
+	int entries, dead;	/* dead: those of the victim */
+	struct module *other;	/* that has a dead one as well */
+};
+
+static int fr_async_walk(struct module *victim, bool apply, struct fr_async_calls *calls)
 {
 	struct compat_async_entry *entry, *next;
-	unsigned long flags;
-	int count = 0, dead = 0;
+	struct device_driver driver;
+	const void *address;
 
-	spin_lock_irqsave(fr_async_lock, flags);
 	list_for_each_entry_safe(entry, next, fr_async_pending, global_list) {
-		dead = fr_async_is_dead(entry, victim);
-		if (dead < 0)
-			break;
-		count += dead;
-		if (apply && dead)
+		calls->entries++;
+		if (!fr_layout_is_listed(&entry->domain_list))
+			return fr_layout_unknown("async_entry");
+		if (!fr_async_driver(entry, &driver, &address) || !fr_async_is_dead(entry))
+			continue;
+		if (!fr_victim_has(victim, address)) {
+			calls->other = driver.owner;
+			continue;
+		}
+		calls->dead++;
+		if (apply)
 			fr_async_unlink(entry);
 	}
-	spin_unlock_irqrestore(fr_async_lock, flags);
 
-	if (apply && count)
-		wake_up_all(fr_async_done);
+	/* binfmt_misc has a variable of that name too. */
+	if (!apply && calls->dead && atomic_read(fr_async_count) < calls->entries)
+		return fr_layout_unknown("async_entry, or what counts them,");
 
-	return dead < 0 ? dead : count;
+	return 0;
 }
 
 bool fr_async_awaits(const struct task_struct *task)
@@ -166,14 +205,31 @@ static void fr_async_wait(struct module *victim)
 
 int fr_async_repair(struct module *victim, bool apply)
 {
-	int count;
+	struct fr_async_calls calls = { 0 };
+	unsigned long flags;
+	int ret;
 
 	if (!fr_async_resolve())
 		return -EOPNOTSUPP;
 
-	count = fr_async_walk(victim, apply);
-	if (apply && count > 0)
-		fr_async_wait(victim);
+	spin_lock_irqsave(fr_async_lock, flags);
+	ret = fr_async_walk(victim, apply, &calls);
+	spin_unlock_irqrestore(fr_async_lock, flags);
+	if (ret)
+		return ret;
 
-	return count;
+	if (apply && calls.dead) {
+		wake_up_all(fr_async_done);
+		fr_async_wait(victim);
+	}
+	if (!apply && (calls.dead || calls.other) && !fr_async_knows_workers())
+		return fr_layout_unknown("worker");
+	/* Ours too, and then no other rescue could come. */
+	if (calls.other) {
+		pr_err("refused: every rmmod waits for a dead asynchronous call of %s: rescue it first\n",
+		       calls.other->name);
+		return -EBUSY;
+	}
+
+	return calls.dead;
 }

@@ -2,8 +2,8 @@
 /*
  * explain.c - all about a module, stuck or well, without touching anything
  *
- * One fact a line, each with one of these beginnings, so that programs can read
- * them too (cli/facts.c does):
+ * One fact a line. Those that have one of these beginnings are for programs too
+ * (cli/json.c reads them):
  *
  *	target: NAME
  *	state: WORDS
@@ -16,6 +16,7 @@
  *	held by: pid NUMBER, COMMAND, mount of TYPE at PATH
  *	held by: pid NUMBER, COMMAND, runs in it
  *	held by: a mount of TYPE that no process sees
+ *	held by: perhaps the kernel, WORDS	through what it uses of the module
  *	stack: FUNCTION			of whoever runs in it
  *	registered: KIND: WORDS
  *	refused: REASON			why a rescue would not be done
@@ -58,7 +59,7 @@ static const char *fr_tell_outcome(int verdict)
 	}
 }
 
-void fr_tell(struct module *victim)
+bool fr_tell(struct module *victim)
 {
 	int dead, verdict, found;
 	bool refused;
@@ -77,6 +78,8 @@ void fr_tell(struct module *victim)
 	}
 
 	refused |= fr_scan(victim) < 0;
+	if (verdict == FR_LEAKED)
+		refused |= fr_owners_check(victim) < 0;
 	found = fr_undo(victim, false, verdict == FR_SOUND || verdict == FR_LEAKED);
 	if (found < 0)
 		refused = true;
@@ -87,4 +90,6 @@ void fr_tell(struct module *victim)
 	if (!refused)
 		fr_tell_steps(victim, verdict, dead);
 	pr_info("outcome: %s\n", refused ? "would be refused" : fr_tell_outcome(verdict));
+
+	return dead;
 }

@@ -19,8 +19,11 @@ extern bool fr_force;
 /* main.c: whether what is found is told, and nothing done. */
 extern bool fr_explain;
 
-/* explain.c: tells all about the victim, and what a rescue would come to. */
-void fr_tell(struct module *victim);
+/*
+ * explain.c: tells all about the victim, and what a rescue would come to. Returns
+ * whether asynchronous calls may be dead, for which every rmmod waits.
+ */
+bool fr_tell(struct module *victim);
 
 /*
  * lookup.c: the address of a variable that the kernel does not export, of at
@@ -74,9 +77,9 @@ enum fr_verdict {
 int fr_victim_judge(struct module *victim);
 
 /* Nobody gets hold of the victim until it is released, into a state, or reset. */
-int fr_victim_quarantine(struct module *victim, int state);
+int fr_victim_quarantine(struct module *victim, int state, int refs);
 void fr_victim_release(struct module *victim, int state);
-void fr_victim_reset(struct module *victim, bool keep_exit);
+int fr_victim_reset(struct module *victim, bool keep_exit);
 
 /* The first word of the victim's writable data that holds value, or NULL. */
 unsigned long *fr_victim_holder(struct module *victim, unsigned long value);
@@ -161,7 +164,7 @@ bool fr_tasks_can_lock(struct mutex *lock, const char *name);
  */
 int fr_references_tell(const struct module *victim, bool but_waiters);
 
-/* holders.c: tells which files, sockets, mappings and mounts lead into it, and how many. */
+/* holders.c: tells which files, sockets, mappings and mounts lead into it, and how many or an errno. */
 int fr_holders_tell(struct module *victim);
 
 /* Both: 0, or -EBUSY if there is anybody; with force only if a task runs in it. */
@@ -187,6 +190,26 @@ bool fr_proof_is_static(const struct module *victim, unsigned long address);
 
 /* 0, or -EBUSY if one of them is certainly alive. Before the victim is freed. */
 int fr_proof_check(struct module *victim);
+
+/* The slab object that a word lies in, or false. */
+struct fr_object {
+	char cache[32];
+	unsigned long start, size;
+};
+
+bool fr_proof_object(const unsigned long *at, struct fr_object *object);
+
+/* Somebody's variable that a list leads to which the object is on, or 0. */
+unsigned long fr_proof_object_anchor(const struct module *victim, const struct fr_object *object);
+
+/* What the kernel knows of every module by itself: trace events, messages, parameters. */
+bool fr_proof_is_described(unsigned long value);
+
+/*
+ * owners.c: 0, or -EBUSY if references that nobody is found to hold may be the
+ * kernel's own, for something of the victim's that it uses.
+ */
+int fr_owners_check(struct module *victim);
 
 /* devices.c: all registered devices, under a spinlock. */
 int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data);

@@ -4,13 +4,14 @@
  *
  * Whoever has one of them open will call the victim's code. Each is named with
  * the task's pid, command and descriptor. A file leads into the victim if its
- * operations, its inode's or its file system do, if its character device is the
- * victim's, or what the victim has in /proc, sysfs or debugfs is behind it; a
+ * operations, its inode's or its file system do, if its character or block device is
+ * the victim's, or what the victim has in /proc, sysfs or debugfs is behind it; a
  * socket, if its operations or its protocol do.
  *
  * Where a file system is mounted is read from /proc/PID/mountinfo, once for each
  * namespace of mounts: how the kernel itself keeps it changes with every version.
  */
+#include <linux/blkdev.h>
 #include <linux/cdev.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
@@ -45,9 +46,15 @@ struct fr_holders {
 
 /* ---- files and sockets ---- */
 
+/* What a module that was given up has left open may be no memory any more. */
+static bool fr_holders_owner(struct module *const *owner, const struct module *victim)
+{
+	return fr_victim_has(victim, owner) || fr_layout_is_word(owner, victim);
+}
+
 static bool fr_holders_ops(const struct file_operations *ops, const struct module *victim)
 {
-	return ops && (ops->owner == victim || fr_victim_has(victim, ops));
+	return ops && fr_holders_owner(&ops->owner, victim);
 }
 
 /* The socket behind a file, if it is one that leads into the victim. */
@@ -59,10 +66,9 @@ static const struct socket *fr_holders_socket(struct inode *inode, const struct 
 		return NULL;
 
 	sock = SOCKET_I(inode);
-	if (sock->ops && (sock->ops->owner == victim || fr_victim_has(victim, sock->ops)))
+	if (sock->ops && fr_holders_owner(&sock->ops->owner, victim))
 		return sock;
-	if (sock->sk && (sock->sk->sk_prot->owner == victim ||
-			 fr_victim_has(victim, sock->sk->sk_prot)))
+	if (sock->sk && fr_holders_owner(&sock->sk->sk_prot->owner, victim))
 		return sock;
 
 	return NULL;
@@ -85,14 +91,32 @@ static bool fr_holders_behind(const struct file *file, struct module *victim)
 	}
 }
 
+/* A block device's own inode is not the one that its name has. */
+static bool fr_holders_disk(const struct file *file, const struct module *victim)
+{
+#ifdef CONFIG_BLOCK
+	struct inode *inode = file->f_mapping->host;
+	const struct block_device_operations *ops;
+
+	if (!S_ISBLK(file_inode(file)->i_mode) || inode->i_sb->s_magic != BDEVFS_MAGIC)
+		return false;
+
+	ops = I_BDEV(inode)->bd_disk ? I_BDEV(inode)->bd_disk->fops : NULL;
+	return ops && fr_holders_owner(&ops->owner, victim);
+#else
+	return false;
+#endif
+}
+
 static bool fr_holders_file(const struct file *file, struct module *victim)
 {
 	struct inode *inode = file_inode(file);
 
 	return fr_holders_ops(file->f_op, victim) || fr_holders_ops(inode->i_fop, victim) ||
-	       inode->i_sb->s_type->owner == victim ||
-	       (S_ISCHR(inode->i_mode) && inode->i_cdev && inode->i_cdev->owner == victim) ||
-	       fr_holders_behind(file, victim);
+	       fr_holders_owner(&inode->i_sb->s_type->owner, victim) ||
+	       (S_ISCHR(inode->i_mode) && inode->i_cdev &&
+		fr_holders_owner(&inode->i_cdev->owner, victim)) ||
+	       fr_holders_disk(file, victim) || fr_holders_behind(file, victim);
 }
 
 static const char *fr_holders_name(struct file *file, char *buffer)
@@ -159,7 +183,7 @@ static bool fr_holders_mm(struct fr_holders *holders, struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
 
-	if (!mmap_read_trylock(mm))
+	if (!fr_try(mmap_read_trylock(mm)))
 		return false;
 
 	compat_for_each_vma(mm, vma)
@@ -169,46 +193,84 @@ static bool fr_holders_mm(struct fr_holders *holders, struct mm_struct *mm)
 	return true;
 }
 
-/* The memory of the n-th process, or NULL; ended says that there is no n-th. */
-static struct mm_struct *fr_holders_nth(struct fr_holders *holders, int n, bool *ended)
+/* Its first thread may have ended before the others. */
+static struct mm_struct *fr_holders_mm_of(struct task_struct *process)
 {
-	struct mm_struct *mm = NULL;
-	struct task_struct *process;
+	struct task_struct *thread;
+	struct mm_struct *mm;
 
-	*ended = true;
+	for_each_thread(process, thread) {
+		mm = get_task_mm(thread);
+		if (mm)
+			return mm;
+	}
+
+	return NULL;
+}
+
+/* All processes there are now; whoever comes later gets nothing from a module in quarantine. */
+static struct task_struct **fr_holders_processes(size_t *count)
+{
+	struct task_struct *process, **processes;
+	size_t limit = 64;
+
+	*count = 0;
+	rcu_read_lock();
+	for_each_process(process)
+		limit++;
+	rcu_read_unlock();
+
+	processes = kvmalloc_array(limit, sizeof(*processes), GFP_KERNEL);
+	if (!processes)
+		return NULL;
+
 	rcu_read_lock();
 	for_each_process(process) {
-		if (n--)
-			continue;
-		*ended = false;
-		holders->task = process;
+		if (*count == limit)
+			break;
 		get_task_struct(process);
-		mm = get_task_mm(process);
-		break;
+		processes[(*count)++] = process;
 	}
 	rcu_read_unlock();
 
-	return mm;
+	return processes;
 }
 
-static void fr_holders_mappings(struct fr_holders *holders)
+static void fr_holders_mappings_of(struct fr_holders *holders)
 {
 	struct mm_struct *mm;
-	bool ended;
-	int n;
 
-	for (n = 0;; n++) {
-		mm = fr_holders_nth(holders, n, &ended);
-		if (ended)
-			return;
-		if (mm) {
-			if (!fr_holders_mm(holders, mm))
-				pr_warn("mappings of pid %d cannot be looked at now\n",
-					task_pid_nr(holders->task));
-			mmput(mm);
-		}
-		put_task_struct(holders->task);
+	rcu_read_lock();
+	mm = fr_holders_mm_of(holders->task);
+	rcu_read_unlock();
+	if (!mm)
+		return;
+
+	if (!fr_holders_mm(holders, mm)) {
+		pr_err("held by: pid %d, %s, mapping at unknown, its mappings stay locked\n",
+		       task_pid_nr(holders->task), holders->task->comm);
+		holders->count++;
 	}
+	mmput(mm);
+}
+
+static int fr_holders_mappings(struct fr_holders *holders)
+{
+	struct task_struct **processes;
+	size_t i, count;
+
+	processes = fr_holders_processes(&count);
+	if (!processes)
+		return -ENOMEM;
+
+	for (i = 0; i < count; i++) {
+		holders->task = processes[i];
+		fr_holders_mappings_of(holders);
+		put_task_struct(processes[i]);
+	}
+	kvfree(processes);
+
+	return 0;
 }
 
 /* ---- mounts ---- */
@@ -336,15 +398,16 @@ static void fr_holders_mounts(struct fr_holders *holders)
 int fr_holders_tell(struct module *victim)
 {
 	struct fr_holders holders = { .victim = victim };
+	int ret;
 
 	/* Looked up now, since that may sleep. */
 	fr_lookup("proc_root", sizeof(struct compat_proc_dir_entry));
 	fr_lookup("proc_subdir_lock", sizeof(rwlock_t));
 
 	fr_holders_files(&holders);
-	fr_holders_mappings(&holders);
+	ret = fr_holders_mappings(&holders);
 	fr_holders_mounts(&holders);
-	return holders.count;
+	return ret ? ret : holders.count;
 }
 
 int fr_holders_check(struct module *victim, bool but_waiters)
@@ -354,8 +417,12 @@ int fr_holders_check(struct module *victim, bool but_waiters)
 
 	if (inside)
 		pr_err("refused: a living task runs in %s\n", victim->name);
+	if (held < 0)
+		return held;
+	/* The count is reset: one more reference given back, and rmmod finds it too small. */
 	if (held && fr_force)
-		pr_warn("force: %s is given up although it is in use\n", victim->name);
+		pr_warn("force: %s is given up although it is in use: remove it before that ends\n",
+			victim->name);
 	else if (held)
 		pr_err("refused: %s is in use\n", victim->name);
 

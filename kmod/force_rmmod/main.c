@@ -21,14 +21,16 @@
  *  - undoes what the target left registered, as far as a row of the table in
  *    undo.c knows the kind,
  *  - searches memory (scan=0: does not) for what still leads into the target, and
- *    refuses, with the target stuck as before, if that is certainly alive,
+ *    refuses if that is certainly alive; the target is as stuck as before then, but
+ *    what was undone stays undone,
  *  - resets the target, so that an ordinary rmmod takes it out. One whose init has
  *    returned keeps its exit, and what it has registered.
  *
  *	insmod force_rmmod.ko target=vms explain=1
  *
  * tells all that about any module, stuck or not, and what it has registered, and
- * changes nothing; explain.c says in which lines.
+ * changes nothing; explain.c says in which lines. It does not stay (ECANCELED) if rmmod
+ * of it would wait for a dead asynchronous call.
  *
  *	echo vms > /sys/module/force_rmmod/parameters/target
  *
@@ -43,17 +45,19 @@
  *
  * The log shows all of that, one fact a line, and ends in "... can be removed
  * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
- * from the target into this module remains.
+ * from the target into this module remains, but for the exit of one that is guarded.
  *
  * With force=1 a kernel newer than 7.3 is taken for one that is known, a driver of a
  * bus that is not known is unregistered even if a device is bound to it, whose remove
- * is called then; programs that have something of the target open keep it, and what
- * in memory still leads into it is left there, to crash when it is used.
+ * is called then; programs that have something of the target open keep it, what in
+ * memory still leads into it is left there, to crash when it is used, and references
+ * that the kernel itself may hold are forgotten.
  *
  * errno of insmod: EINVAL no target, a name too long, or this module; ENOENT no
  * such module; EBUSY alive and in use, a living task runs in it, or a lock is
  * taken; EOPNOTSUPP this kernel's internals or this kind of leftover are not
- * known; 0 rescued, or nothing to do.
+ * known; EIO or another what was tried and did not work; ENOMEM no memory; EINTR a
+ * signal came; 0 rescued, or nothing to do.
  *
  * Load it with init_module(2) if you can choose: finit_module(2), which insmod
  * prefers, walks the very table that may be damaged, and in 1 of 256 cases the
@@ -127,11 +131,10 @@ static int fr_check(struct module *victim, int dead)
 		return verdict;
 
 	ret = verdict == FR_SOUND ? 0 : fr_holders_check(victim, dead);
-	if (!ret && verdict == FR_LEAKED)
-		pr_warn("nobody is found who holds the %d references to %s\n",
-			module_refcount(victim), victim->name);
-	if (!ret && verdict == FR_STUCK)
+	if (!ret && verdict != FR_SOUND)
 		ret = fr_scan(victim);
+	if (!ret && verdict == FR_LEAKED)
+		ret = fr_owners_check(victim);
 	if (ret)
 		return ret;
 
@@ -148,18 +151,22 @@ static int fr_check(struct module *victim, int dead)
 
 static int fr_rescue(struct module *victim)
 {
-	int dead, state, verdict, ret;
+	int dead, state, refs, verdict, ret;
 
 	dead = fr_async_repair(victim, false);
 	if (dead < 0)
 		return dead;
 
 	state = READ_ONCE(victim->state);
+	refs = module_refcount(victim);
 	verdict = fr_check(victim, dead);
 	if (verdict >= 0 && dead) {
 		/* Whoever waits for these calls holds the victim, and goes on now. */
-		fr_async_repair(victim, true);
+		ret = fr_async_repair(victim, true);
+		if (ret < 0)
+			return ret;
 		state = READ_ONCE(victim->state);
+		refs = module_refcount(victim);
 		verdict = fr_check(victim, 0);
 	}
 	if (verdict < 0)
@@ -169,7 +176,7 @@ static int fr_rescue(struct module *victim)
 		return 0;
 	}
 
-	ret = fr_victim_quarantine(victim, state);
+	ret = fr_victim_quarantine(victim, state, refs);
 	if (ret)
 		return ret;
 
@@ -181,12 +188,13 @@ static int fr_rescue(struct module *victim)
 		pr_info("nothing found of a known kind\n");
 	if (ret >= 0 && verdict == FR_STUCK)
 		ret = fr_proof_check(victim);
+	if (ret >= 0)
+		ret = fr_victim_reset(victim, verdict != FR_STUCK);
 	if (ret < 0) {
 		fr_victim_release(victim, state);
 		return ret;
 	}
 
-	fr_victim_reset(victim, verdict != FR_STUCK);
 	pr_info("%s can be removed now: rmmod %s\n", victim->name, victim->name);
 	return 0;
 }
@@ -212,7 +220,7 @@ static int fr_attend(void)
 		goto err_put_victim;
 
 	if (fr_explain)
-		fr_tell(victim);
+		ret = fr_tell(victim) && fr_state == FR_LOADING ? -ECANCELED : 0;
 	else
 		ret = fr_rescue(victim);
 
@@ -279,6 +287,8 @@ static int __init fr_init(void)
 {
 	int ret;
 
+	/* Or our own insmod would wait for an asynchronous call whose worker died. */
+	THIS_MODULE->async_probe_requested = true;
 	kernel_param_lock(THIS_MODULE);
 	ret = fr_start();
 	/* A guarded init may be in it already. */

@@ -46,9 +46,22 @@ struct fr_proof {
 	unsigned long variables;
 };
 
+/* Not the registers of a device, which some may even be changed by reading them. */
+static bool fr_proof_is_memory(unsigned long address)
+{
+	struct page *page;
+
+	if (!is_vmalloc_addr((void *)address))
+		return true;
+
+	page = COMPAT_HUGE_VMALLOC_WARNS ? NULL : vmalloc_to_page((void *)address);
+	return page && pfn_valid(page_to_pfn(page)) && !PageReserved(page);
+}
+
 static bool fr_proof_read(unsigned long address, void *to, size_t size)
 {
-	return IS_ALIGNED(address, sizeof(long)) && fr_peek(to, (void *)address, size);
+	return IS_ALIGNED(address, sizeof(long)) && fr_proof_is_memory(address) &&
+	       fr_peek(to, (void *)address, size);
 }
 
 /* ---- variables of others ---- */
@@ -64,7 +77,7 @@ bool fr_proof_is_static(const struct module *victim, unsigned long address)
 		return PageReserved(virt_to_page((void *)address));
 
 	sprint_symbol(name, address);
-	return strchr(name, '[');
+	return strncmp(name, "0x", 2);
 }
 
 /* The address at which a module has a page, or 0. */
@@ -91,9 +104,10 @@ static unsigned long fr_proof_in_modules(const struct module *victim, const stru
 	unsigned long address = 0;
 	struct module *mod;
 
-	if (!modules || !lock || mutex_lock_killable(lock))
+	if (!modules || !lock)
 		return 0;
 
+	mutex_lock(lock);
 	list_for_each_entry(mod, modules, list) {
 		if (mod == victim || mod == THIS_MODULE || mod->state == MODULE_STATE_UNFORMED)
 			continue;
@@ -112,7 +126,7 @@ static unsigned long fr_proof_in_modules(const struct module *victim, const stru
  * tables of the module that came last, which were sorted, and the tracer's list of
  * where functions have been that are gone.
  */
-static bool fr_proof_is_memory(unsigned long variable)
+static bool fr_proof_remembers(unsigned long variable)
 {
 	static const char *const names[] = {
 		"exec_summary_regs+", "__this_module+", "cur_orc_table+", "cur_orc_ip_table+",
@@ -144,9 +158,10 @@ static unsigned long fr_proof_variable(const struct module *victim, struct fr_pr
 		return proof->variables ? proof->variables + offset_in_page(at) : 0;
 	}
 
+	/* Reserved memory that is not the image's comes to lie where modules do. */
 	address = compat_image_address(__pa(at));
 	sprint_symbol(name, address);
-	return strncmp(name, "0x", 2) ? address : 0;
+	return strncmp(name, "0x", 2) && !strchr(name, '[') ? address : 0;
 }
 
 /* ---- lists ---- */
@@ -195,11 +210,6 @@ static unsigned long fr_proof_anchor(const struct module *victim, unsigned long 
 }
 
 /* ---- slab objects ---- */
-
-struct fr_object {
-	char cache[32];
-	unsigned long start, size;
-};
 
 /* From one object to the next: stands right before the size that the kernel tells. */
 static unsigned int fr_proof_stride(struct kmem_cache *cache)
@@ -250,7 +260,7 @@ static void fr_proof_cache(const struct page *slab, struct fr_object *object, un
 	mutex_unlock(lock);
 }
 
-static bool fr_proof_object(const unsigned long *at, struct fr_object *object)
+bool fr_proof_object(const unsigned long *at, struct fr_object *object)
 {
 	unsigned long address = (unsigned long)at, first;
 	struct page *slab = compound_head(virt_to_page(at));
@@ -266,7 +276,8 @@ static bool fr_proof_object(const unsigned long *at, struct fr_object *object)
 		object->size = stride;
 	} else {
 		object->start = max(address & PAGE_MASK, address - FR_PROOF_WORDS * sizeof(long));
-		object->size = address + sizeof(long) - object->start;
+		object->size = min((address & PAGE_MASK) + PAGE_SIZE,
+				   address + (FR_PROOF_WORDS + 1) * sizeof(long)) - object->start;
 	}
 
 	return true;
@@ -306,8 +317,7 @@ static bool fr_proof_is_sysfs(const struct module *victim, const struct fr_objec
 	return false;
 }
 
-static unsigned long fr_proof_object_anchor(const struct module *victim,
-					    const struct fr_object *object)
+unsigned long fr_proof_object_anchor(const struct module *victim, const struct fr_object *object)
 {
 	unsigned long address, anchor;
 
@@ -343,11 +353,12 @@ static bool fr_proof_is_base(const struct module *victim, unsigned long value)
 }
 
 /* What the kernel knows of every module by itself, and forgets when the module goes. */
-static bool fr_proof_is_described(unsigned long value)
+bool fr_proof_is_described(unsigned long value)
 {
 	static const char *const prefixes[] = {
 		"event_", "trace_event_",	/* trace events */
 		"__UNIQUE_ID_ddebug",		/* messages that can be switched on */
+		"__param_",
 	};
 	char name[KSYM_SYMBOL_LEN];
 	size_t i;
@@ -453,7 +464,7 @@ static void fr_proof_slab(const struct module *victim, struct fr_proof *proof,
 	snprintf(place, sizeof(place), "%s+%lu", object->cache, offset);
 	if (fr_proof_is_used(victim, value))
 		anchor = fr_proof_object_anchor(victim, object);
-	if (anchor ? fr_proof_is_memory(anchor) : fr_proof_is_of_module(victim, at)) {
+	if (anchor ? fr_proof_remembers(anchor) : fr_proof_is_of_module(victim, at)) {
 		proof->loaders++;
 		return;
 	}
@@ -473,7 +484,7 @@ static void fr_proof_page(const struct module *victim, struct fr_proof *proof,
 
 	if (!variable) {
 		fr_proof_unproven(victim, proof, "a page", value);
-	} else if (fr_proof_is_memory(variable) || !fr_proof_is_used(victim, value)) {
+	} else if (fr_proof_remembers(variable) || !fr_proof_is_used(victim, value)) {
 		proof->loaders++;
 	} else {
 		pr_err("alive: %pS leads to %pS\n", (void *)variable, (void *)value);
@@ -487,6 +498,7 @@ static int fr_proof_word(struct module *victim, unsigned long *at, void *data)
 	struct fr_object object;
 	unsigned long value;
 
+	cond_resched();
 	if (!fr_proof_read((unsigned long)at, &value, sizeof(value)))
 		return 0;
 
@@ -506,6 +518,7 @@ static int fr_proof_own_word(struct module *victim, unsigned long *word, void *d
 	unsigned long anchor = fr_proof_anchor(victim, (unsigned long)word);
 	struct fr_proof *proof = data;
 
+	cond_resched();
 	if (!anchor || fr_proof_is_described((unsigned long)word))
 		return 0;
 
@@ -518,11 +531,11 @@ int fr_proof_check(struct module *victim)
 {
 	struct fr_proof proof = { 0 };
 
+	/* What waits to be called when nobody reads any more has been called then. */
+	rcu_barrier();
 	if (!fr_scan_done())
 		return 0;
 
-	/* What waits to be called when nobody reads any more has been called then. */
-	rcu_barrier();
 	fr_victim_each_word(victim, fr_proof_own_word, &proof);
 	fr_scan_each(victim, fr_proof_word, &proof);
 	pr_info("references: %d of the loader, %d not known to be alive, %d alive\n",

@@ -180,14 +180,15 @@ static int fr_scan_range(struct resource *range, void *data)
 			cond_resched();
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (!pfn_valid(pfn))
+		page = pfn_to_online_page(pfn);
+		if (!page)
 			continue;
-		page = pfn_to_page(pfn);
 		if (PageBuddy(page)) {
 			pfn += fr_scan_free(page) - 1;
 			continue;
 		}
-		if (PageLRU(compound_head(page)) || PageHWPoison(page) || PageOffline(page))
+		if (PageLRU(compound_head(page)) || PageHWPoison(compound_head(page)) ||
+		    PageHWPoison(page) || PageOffline(page))
 			continue;
 		fr_scan_page(scan, pfn, page_address(page));
 	}
@@ -227,10 +228,11 @@ static int fr_scan_walk(struct fr_scan *scan)
 	pr_info("scan: %lu MiB read in %u ms, %zu words lead into %s\n",
 		scan->pages >> (20 - PAGE_SHIFT), jiffies_to_msecs(jiffies - start), fr_scan_count,
 		scan->victim->name);
-	if (fr_scan_count == FR_SCAN_LIMIT)
-		pr_warn("scan: that is as many as can be kept\n");
+	if (fr_scan_count < FR_SCAN_LIMIT)
+		return 0;
 
-	return 0;
+	pr_err("refused: no more than that can be judged; scan=0 does without\n");
+	return -EOPNOTSUPP;
 }
 
 void fr_scan_forget(void)

@@ -5,7 +5,8 @@
  * It is found on the kernel's list of modules. Its directory in /sys/module pins
  * the memory of the module: rmmod waits for it before it frees anything. A module
  * that died before its directory came to be, in the setter of a parameter, cannot
- * be pinned; but nobody frees it either, since rmmod refuses whatever is not live.
+ * be pinned; nobody frees it either, since rmmod refuses whatever is not live. One
+ * whose setter is only slow may go: it is looked for on the list each time.
  */
 #include <linux/err.h>
 #include <linux/kernel.h>
@@ -77,6 +78,21 @@ int fr_victim_each(int (*fn)(struct module *mod, void *data), void *data)
 	return ret;
 }
 
+/* Whether it can be looked at; one that is pinned stays. */
+static int fr_victim_pin(struct module *victim)
+{
+	struct kobject *kobj = &victim->mkobj.kobj;
+
+	fr_victim_pinned = kobj->state_initialized && kobject_get_unless_zero(kobj);
+	if (victim->state != MODULE_STATE_UNFORMED && fr_victim_pinned == kobj->state_initialized)
+		return 0;
+
+	pr_err("refused: %s is just being set up or freed\n", victim->name);
+	if (fr_victim_pinned)
+		kobject_put(kobj);
+	return -EBUSY;
+}
+
 struct module *fr_victim_find(const char *name)
 {
 	struct module *victim;
@@ -90,17 +106,30 @@ struct module *fr_victim_find(const char *name)
 		return ERR_PTR(-EINTR);
 
 	victim = fr_victim_on_list(name);
-	if (victim)
-		fr_victim_pinned = victim->mkobj.kobj.state_initialized &&
-				   kobject_get_unless_zero(&victim->mkobj.kobj);
+	ret = victim ? fr_victim_pin(victim) : -ENOENT;
 	mutex_unlock(fr_module_mutex);
 
-	if (!victim) {
+	if (!victim)
 		fr_victim_missing(name);
-		return ERR_PTR(-ENOENT);
-	}
 
-	return victim;
+	return ret ? ERR_PTR(ret) : victim;
+}
+
+/* Takes the lock of all modules, if the victim is still one. */
+static int fr_victim_lock(const struct module *victim)
+{
+	const struct module *mod;
+
+	if (mutex_lock_killable(fr_module_mutex))
+		return -EINTR;
+
+	list_for_each_entry(mod, fr_modules, list)
+		if (mod == victim)
+			return 0;
+
+	mutex_unlock(fr_module_mutex);
+	pr_err("refused: the target went away while it was looked at\n");
+	return -ENOENT;
 }
 
 void fr_victim_put(struct module *victim)
@@ -128,10 +157,11 @@ static const char *fr_victim_state(enum module_state state)
 int fr_victim_describe(struct module *victim)
 {
 	struct compat_module_use *use;
-	int ret = 0;
+	int ret;
 
-	if (mutex_lock_killable(fr_module_mutex))
-		return -EINTR;
+	ret = fr_victim_lock(victim);
+	if (ret)
+		return ret;
 
 	pr_info("target: %s\n", victim->name);
 	pr_info("state: %s\n", fr_victim_state(victim->state));
@@ -200,8 +230,9 @@ int fr_victim_judge(struct module *victim)
 {
 	int ret;
 
-	if (mutex_lock_killable(fr_module_mutex))
-		return -EINTR;
+	ret = fr_victim_lock(victim);
+	if (ret)
+		return ret;
 
 	ret = fr_victim_judge_locked(victim);
 	mutex_unlock(fr_module_mutex);
@@ -209,17 +240,19 @@ int fr_victim_judge(struct module *victim)
 }
 
 /*
- * GOING is the one state in which nobody gets a new reference; COMING does give
- * them out. What was judged must still be so.
+ * GOING is the one state in which whoever asks gets no new reference; COMING does
+ * give them out. What was judged must still be so.
  */
-int fr_victim_quarantine(struct module *victim, int state)
+int fr_victim_quarantine(struct module *victim, int state, int refs)
 {
-	int ret = 0;
+	int ret;
 
-	if (mutex_lock_killable(fr_module_mutex))
-		return -EINTR;
+	ret = fr_victim_lock(victim);
+	if (ret)
+		return ret;
 
-	if (victim->state != state || !list_empty(&victim->source_list)) {
+	if (victim->state != state || !list_empty(&victim->source_list) ||
+	    module_refcount(victim) > refs) {
 		pr_err("refused: %s changed while it was looked at\n", victim->name);
 		ret = -EBUSY;
 	} else {
@@ -241,22 +274,25 @@ void fr_victim_release(struct module *victim, int state)
  * One that died before it had a directory in sysfs would take rmmod with it, in
  * putting an object that nobody has initialised.
  */
-static void fr_victim_complete(struct module *victim)
+static int fr_victim_complete(struct module *victim)
 {
 	struct module_attribute *none;
 
 	if (victim->mkobj.kobj.state_initialized)
-		return;
-
-	/* All modules' objects are of one type, which is not exported. */
-	kobject_init(&victim->mkobj.kobj, (struct kobj_type *)THIS_MODULE->mkobj.kobj.ktype);
-	victim->mkobj.mod = victim;
-	pr_info("undo: %s never came to be in sysfs; made good for rmmod\n", victim->name);
+		return 0;
 
 	/* rmmod walks this array, which ends at an entry without a name. */
 	none = victim->modinfo_attrs ? NULL : kzalloc(sizeof(*none), GFP_KERNEL);
 	if (none)
 		victim->modinfo_attrs = none;
+	if (!victim->modinfo_attrs)
+		return -ENOMEM;
+
+	/* All modules' objects are of one type, which is not exported. */
+	kobject_init(&victim->mkobj.kobj, (struct kobj_type *)THIS_MODULE->mkobj.kobj.ktype);
+	victim->mkobj.mod = victim;
+	pr_info("undo: %s never came to be in sysfs; made good for rmmod\n", victim->name);
+	return 0;
 }
 
 /*
@@ -265,10 +301,14 @@ static void fr_victim_complete(struct module *victim)
  * takes the base off and BUG()s below zero. A victim of sound mind keeps its own
  * exit.
  */
-void fr_victim_reset(struct module *victim, bool keep_exit)
+int fr_victim_reset(struct module *victim, bool keep_exit)
 {
+	int ret;
+
 	mutex_lock(fr_module_mutex);
-	fr_victim_complete(victim);
+	ret = fr_victim_complete(victim);
+	if (ret)
+		goto err_unlock;
 	if (!keep_exit) {
 		victim->init = NULL;
 		victim->exit = NULL;
@@ -279,6 +319,11 @@ void fr_victim_reset(struct module *victim, bool keep_exit)
 
 	pr_info("reset: state live, reference count 0, %s\n",
 		keep_exit ? "its own exit" : "neither init nor exit");
+	return 0;
+
+err_unlock:
+	mutex_unlock(fr_module_mutex);
+	return ret;
 }
 
 static bool fr_victim_is_header(const struct module *victim, const unsigned long *word)

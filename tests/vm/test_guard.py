@@ -253,6 +253,28 @@ def test_what_is_in_use_is_not_freed(guest: Guest, upload: Upload) -> None:
     assert len(find_splats(guest.log())) == 1
 
 
+@pytest.mark.parametrize(
+    ("scenario", "line"),
+    [
+        ("sysrq", r"force: faults is given up although \d+ references to it are alive"),
+        ("stubborn", "force: faults is let go all the same"),
+    ],
+)
+def test_force_lets_go(guest: Guest, upload: Upload, scenario: str, line: str) -> None:
+    """What insmod waits for can be given up, while it waits."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    guest.run("sh", "-c", f"kmodctl finit {faults} scenario={scenario} > /tmp/loader 2>&1 < /dev/null &")
+    wait_for(guest, "dmesg | grep -q 'guard: faults cannot be let go'")
+    assert guest.read("/tmp/loader") == ""
+    assert guest.write(f"{PARAMETERS}/force", "1") == OK
+    wait_for(guest, "[ -s /tmp/loader ]")
+    assert guest.read("/tmp/loader") == "14\n"  # EFAULT
+    assert [text for text in rescue_log(guest) if re.fullmatch(line, text)], rescue_log(guest)
+    assert "faults" not in guest.modules()
+    assert report(guest)["waiting"] == 0
+
+
 def slabs(guest: Guest) -> dict[str, int]:
     """Objects in use of each slab cache."""
     guest.write("/proc/sys/vm/drop_caches", "3")

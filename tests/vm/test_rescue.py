@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import re
 import shlex
 from collections.abc import Iterator
@@ -318,11 +319,18 @@ def test_dead_asynchronous_probe(guest: Guest, upload: Upload, readall: str) -> 
             "undo: lock of device faults_probe, whose owner died",
         ),
     )
+    assert guest.insmod(upload("depend_s")) == OK
     guest.run("sh", "-c", f"kmodctl finit {faults} scenario=probe_async > /tmp/loader 2>&1 < /dev/null &")
     guest.run(
         "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do dmesg | grep -q 'end trace' && break; sleep 0.5; done"
     )
     assert len(find_splats(guest.log())) == 1
+    # Whatever comes in must not stay, or no other rescue could.
+    assert guest.insmod(rescue, {"target": "faults", "explain": "1"}, call="init", seconds=20) == "ECANCELED"
+    assert rescue_log(guest)[-1] == "outcome: would be reset, with its own exit"
+    assert guest.insmod(rescue, {"target": "depend_s"}, call="init", seconds=20) == "EBUSY"
+    advice = "every rmmod waits for a dead asynchronous call of faults: rescue it first"
+    assert rescue_log(guest)[-1] == f"refused: {advice}"
     with holding(guest, "/dev/faults_misc"):
         assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == "EBUSY", rescue_log(guest)
         assert not [line for line in rescue_log(guest) if line.startswith(("undo", "loader"))]
@@ -402,6 +410,45 @@ def test_an_open_file_is_no_leak(guest: Guest, upload: Upload) -> None:
     assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK
     assert "nothing to do: rmmod can remove faults" in rescue_log(guest)
     assert guest.rmmod("faults") == OK
+    assert find_splats(guest.log()) == ()
+
+
+KERNEL_HELD = (
+    # module of the kernel; how it gets into use; how that ends; what of it is used
+    (
+        "loop",
+        "dd if=/dev/zero of=/tmp/disk count=9; losetup /dev/loop0 /tmp/disk",
+        "losetup -d /dev/loop0",
+        "lo_fops",
+    ),
+    ("tcp_vegas", "echo vegas > CONTROL", "echo cubic > CONTROL", "tcp_vegas"),
+)
+
+
+@pytest.mark.parametrize(("name", "use", "release", "used"), KERNEL_HELD, ids=["loop", "tcp_vegas"])
+def test_what_the_kernel_holds(
+    guest: Guest, kernel: Kernel, upload: Upload, name: str, use: str, release: str, used: str
+) -> None:
+    """A healthy module that no program holds, but the kernel: its references are not taken for leaked."""
+    control = "/proc/sys/net/ipv4/tcp_congestion_control"
+    (path,) = kernel.modules.rglob(f"{name}.ko*")
+    content = path.read_bytes()
+    ko = guest.upload_bytes(lzma.decompress(content) if path.suffix == ".xz" else content, f"{name}.ko")
+    assert guest.insmod(ko) == OK
+    assert guest.run("sh", "-c", use.replace("CONTROL", control)).returncode == 0
+    assert guest.refcnt(name) == 1
+    rescue = upload("force_rmmod")
+    assert guest.insmod(rescue, {"target": name}, call="init") == "EBUSY"
+    log = rescue_log(guest)
+    assert f"held by: perhaps the kernel, which uses {used} [{name}]" in log, log
+    assert log[-1] == f"refused: the 1 references to {name} may be the kernel's own", log
+    assert guest.refcnt(name) == 1
+    if name == "loop":
+        with holding(guest, "/dev/loop0") as pid:
+            assert guest.insmod(rescue, {"target": name, "scan": "0"}, call="init") == "EBUSY"
+            assert f"held by: pid {pid}, sleep, descriptor 7, /dev/loop0" in rescue_log(guest)
+    guest.run("sh", "-c", release.replace("CONTROL", control))
+    assert guest.rmmod(name) == OK
     assert find_splats(guest.log()) == ()
 
 
@@ -506,6 +553,52 @@ def test_unknown_kernel(guest: Guest, kernel: Kernel, upload: Upload, build_chan
     assert guest.insmod(upload("force_rmmod"), target, call="init") == OK
     assert guest.rmmod("faults") == OK
     assert len(find_splats(guest.log())) == 1
+
+
+OOPSES = "dmesg | grep -c 'end trace'"
+# The same of what is looked at only in some victims: who has it, and what is changed.
+OTHERWISE = {
+    "module_use": ("depend_s", "../include/compat.h", "target_list;\n\tstruct module *source;\n"),
+    "kobj_map": ("probe", "../include/compat.h", "struct compat_probe *probes[COMPAT_CHRDEV_BUCKETS];\n"),
+    "kmem_cache": ("probe", "undo_memory.c", "return (const char **)node"),
+    "mutex": ("probe", "../include/compat.h", "return atomic_long_read(&lock->owner)"),
+    "async_entry": ("probe_async", "../include/compat.h", "\tstruct list_head domain_list;\n"),
+    "worker": ("probe_async", "../include/compat.h", "struct compat_worker {\n"),
+}
+
+
+@pytest.mark.parametrize("left_out", ["worker", "async_entry"])
+def test_other_structures(guest: Guest, upload: Upload, build_changed: BuildChanged, left_out: str) -> None:
+    """What is another structure is refused by name, and the true module rescues the same victim."""
+    wrong = {name: rest for name, rest in OTHERWISE.items() if name != left_out}
+    changes = [
+        (file, text, f"{text}\tvoid *other[3];\n" if text.endswith("\n") else f"{text} + 8")
+        for _, file, text in wrong.values()
+    ]
+    faults = upload("faults")
+    changed = build_changed("force_rmmod", *changes)
+    for name in ("depend_s", "depend_a"):
+        assert guest.insmod(upload(name)) == OK
+
+    for scenario in dict.fromkeys(victim for victim, _, _ in wrong.values()):
+        target = {"target": scenario if scenario == "depend_s" else "faults"}
+        if scenario == "probe":
+            assert guest.insmod(faults, {"scenario": scenario}) == KILLED
+        elif scenario == "probe_async":
+            guest.run("sh", "-c", f"kmodctl finit {faults} scenario={scenario} > /dev/null 2>&1 < /dev/null &")
+            guest.run("sh", "-c", f"for i in $(seq 20); do [ $({OOPSES}) = 2 ] && break; sleep 0.5; done")
+        mark, other = len(rescue_log(guest)), guest.upload(changed)
+        assert guest.insmod(other, target, call="init") == "ENOTSUP"
+        guest.insmod(other, target | {"explain": "1"}, call="init")
+        log = rescue_log(guest)[mark:]
+        for name in (name for name, (victim, _, _) in wrong.items() if victim == scenario):
+            assert f"refused: struct {name} is not laid out as this module knows it" in log, (name, log)
+        assert not any(line.startswith("undo") for line in log)
+        guest.rmmod("force_rmmod")
+        if scenario != "depend_s":
+            assert guest.insmod(upload("force_rmmod"), target, call="init") == OK
+            assert guest.rmmod("force_rmmod") == OK
+            assert guest.rmmod("faults") == OK
 
 
 @dataclass(frozen=True)

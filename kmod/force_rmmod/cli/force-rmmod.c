@@ -230,6 +230,9 @@ static int load(const struct options *options, const struct image *image)
 		report_again();
 		calls_rescue(&load, &loaded, &unloaded);
 	}
+	/* It has told all, and is gone, since its removal would not return. */
+	if (options->explain && loaded == ECANCELED)
+		return 0;
 	if (!loaded && unloaded)
 		report_note("warning: the rescue module stays loaded: %s; rmmod " RESCUE,
 			    unloaded < 0 ? "no answer" : reason_of_delete(unloaded));
