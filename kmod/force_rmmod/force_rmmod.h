@@ -216,6 +216,14 @@ int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data);
 u64 fr_devices_order(const struct kobject *kobj);
 
 /*
+ * devres.c: a device with a driver of the victim's for which devres keeps something
+ * that begins with these words; with a reference; or NULL.
+ */
+#define FR_DEVRES_WORDS 2
+struct device *fr_devres_find(const struct module *victim, const unsigned long *words,
+			      size_t count);
+
+/*
  * undo.c: undo what the victim left behind, or, without apply, only look.
  * repairs_only stops after the stage FR_REPAIR. Returns how many there were.
  */

@@ -53,8 +53,15 @@ static int fr_irq_find(struct module *victim, struct fr_finds *finds)
 static int fr_irq_undo(struct module *victim, void *object)
 {
 	struct irqaction *action = object;
+	const unsigned long words[] = { action->irq, (unsigned long)action->dev_id };
+	struct device *devres = fr_devres_find(victim, words, ARRAY_SIZE(words));
 
-	free_irq(action->irq, action->dev_id);
+	if (devres)
+		devm_free_irq(devres, action->irq, action->dev_id);
+	else
+		free_irq(action->irq, action->dev_id);
+
+	put_device(devres);
 	return 0;
 }
 

@@ -47,13 +47,16 @@ static int fr_netdev_find(struct module *victim, struct fr_finds *finds)
 
 static int fr_netdev_undo(struct module *victim, void *object)
 {
+	unsigned long word = (unsigned long)object;
+	struct device *devres = fr_devres_find(victim, &word, 1);
 	struct net_device *dev = object;
-	bool frees_itself = dev->needs_free_netdev;
+	bool frees_itself = dev->needs_free_netdev || devres;
 
 	unregister_netdev(dev);
 	if (!frees_itself)
 		free_netdev(dev);
 
+	put_device(devres);
 	return 0;
 }
 
