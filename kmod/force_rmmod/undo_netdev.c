@@ -3,7 +3,8 @@
  * undo_netdev.c - network devices whose operations are the victim's
  *
  * Unregistering closes the device, with the victim's own function for it: by then
- * it was complete, or nobody could have opened it.
+ * it was complete, or nobody could have opened it. Whose code makes its headers says
+ * nothing: a device on top of another copies that.
  */
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -17,7 +18,7 @@
 static bool fr_netdev_is_of(const struct net_device *dev, const struct module *victim)
 {
 	return fr_victim_has(victim, dev->netdev_ops) || fr_victim_has(victim, dev->ethtool_ops) ||
-	       fr_victim_has(victim, dev->header_ops) || fr_victim_has(victim, dev->rtnl_link_ops);
+	       fr_victim_has(victim, dev->rtnl_link_ops);
 }
 
 static int fr_netdev_find(struct module *victim, struct fr_finds *finds)
