@@ -166,9 +166,6 @@ void fa_stubborn_stop(void)
 	fa_thread_stop();
 }
 
-/* A line that a PC has and that nothing in the virtual machine uses. */
-#define FA_IRQ 5
-
 static irqreturn_t fa_irq_handler(int irq, void *data)
 {
 	return IRQ_NONE;

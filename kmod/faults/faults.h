@@ -5,6 +5,7 @@
 
 #include <linux/device.h>
 #include <linux/module.h>
+#include <linux/netdevice.h>
 
 /* Where a scenario gets stuck, if fault is on. */
 enum fa_place {
@@ -43,6 +44,12 @@ void fa_die_no_exit(void);
 void fa_die_sleep(void);
 void fa_die_busy(void);
 
+/* A line that a PC has and that nothing in the virtual machine uses. */
+#define FA_IRQ 5
+
+/* store.c */
+extern const struct net_device_ops fa_netdev_ops;
+
 /* The things a scenario registers: one pair a row. */
 #define FA_PAIR(thing) \
 	int fa_##thing##_start(void); \
@@ -50,6 +57,7 @@ void fa_die_busy(void);
 
 /* probe.c */
 FA_PAIR(probe);
+FA_PAIR(probe_devres);
 FA_PAIR(probe_attach);
 FA_PAIR(probe_async);
 FA_PAIR(probe_pci);

@@ -6,12 +6,21 @@
  * (probe_attach), or later, by a worker (probe_async); for a platform device of its
  * own, or for a device of the PCI bus that nobody wants (probe_pci). The dead task
  * leaves the device's lock taken, the device half bound, and probes counted as
- * running. The log shows "resources of NAME given back" when they are.
+ * running. The log shows "resources of NAME given back" when they are. With
+ * probe_devres things that are in use lie in what is given back.
  */
 #include <linux/device.h>
+#include <linux/etherdevice.h>
+#include <linux/fs.h>
+#include <linux/interrupt.h>
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
+#include <linux/miscdevice.h>
+#include <linux/netdevice.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
+#include <linux/string.h>
+#include <linux/timer.h>
 
 #include "faults.h"
 
@@ -24,6 +33,71 @@ static void fa_probe_given_back(void *data)
 	pr_info("resources of %s given back\n", dev_name(data));
 }
 
+struct fa_probe_memory {
+	struct timer_list timer;
+	struct miscdevice misc;
+};
+
+static bool fa_probe_in_use;
+
+static void fa_probe_fires(struct timer_list *timer)
+{
+}
+
+static irqreturn_t fa_probe_interrupted(int irq, void *data)
+{
+	return IRQ_NONE;
+}
+
+static const struct file_operations fa_probe_fops = {
+	.owner = THIS_MODULE,
+};
+
+static int fa_probe_use_memory(struct device *dev)
+{
+	struct fa_probe_memory *memory = devm_kzalloc(dev, sizeof(*memory), GFP_KERNEL);
+
+	if (!memory)
+		return -ENOMEM;
+
+	timer_setup(&memory->timer, fa_probe_fires, 0);
+	mod_timer(&memory->timer, jiffies + 3600 * HZ);
+	memory->misc = (struct miscdevice){
+		.minor = MISC_DYNAMIC_MINOR,
+		.name = "faults_misc",
+		.fops = &fa_probe_fops,
+	};
+	return misc_register(&memory->misc);
+}
+
+static int fa_probe_use_netdev(struct device *dev)
+{
+	struct net_device *netdev = devm_alloc_etherdev(dev, 0);
+
+	if (!netdev)
+		return -ENOMEM;
+
+	SET_NETDEV_DEV(netdev, dev);
+	netdev->netdev_ops = &fa_netdev_ops;
+	strscpy(netdev->name, "faults%d", sizeof(netdev->name));
+	eth_hw_addr_random(netdev);
+	return register_netdev(netdev);
+}
+
+/* All of which but the interrupt is for remove to end. */
+static int fa_probe_use(struct device *dev)
+{
+	int ret;
+
+	ret = devm_request_irq(dev, FA_IRQ, fa_probe_interrupted, 0, FA_PROBE_NAME, dev);
+	if (!ret)
+		ret = fa_probe_use_memory(dev);
+	if (!ret)
+		ret = fa_probe_use_netdev(dev);
+
+	return ret;
+}
+
 /* Leaves something to devres, which the rescue should give back. */
 static int fa_probe_any(struct device *dev)
 {
@@ -33,10 +107,12 @@ static int fa_probe_any(struct device *dev)
 	if (ret)
 		return ret;
 
-	if (fa_fault)
+	if (fa_fault && fa_probe_in_use)
+		ret = fa_probe_use(dev);
+	if (fa_fault && !ret)
 		fa_die_null();
 
-	return 0;
+	return ret;
 }
 
 static int fa_probe(struct platform_device *pdev)
@@ -75,6 +151,17 @@ void fa_probe_stop(void)
 {
 	platform_driver_unregister(&fa_probe_driver);
 	platform_device_unregister(fa_probe_device);
+}
+
+int fa_probe_devres_start(void)
+{
+	fa_probe_in_use = true;
+	return fa_probe_start();
+}
+
+void fa_probe_devres_stop(void)
+{
+	fa_probe_stop();
 }
 
 int fa_probe_attach_start(void)

@@ -16,7 +16,7 @@ static netdev_tx_t fa_netdev_xmit(struct sk_buff *skb, struct net_device *dev)
 	return NETDEV_TX_OK;
 }
 
-static const struct net_device_ops fa_netdev_ops = {
+const struct net_device_ops fa_netdev_ops = {
 	.ndo_start_xmit = fa_netdev_xmit,
 };
 

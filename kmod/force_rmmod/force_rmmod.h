@@ -259,6 +259,9 @@ int fr_undo(struct module *victim, bool apply, bool repairs_only);
 /* Tells what it would do, as far as can be told before anything has been done. */
 void fr_undo_steps(struct module *victim, bool repairs_only);
 
+/* Whether what is being undone are repairs only: the victim keeps all else. */
+extern bool fr_undo_repairs;
+
 /*
  * guard_journal.c: when an object was registered, larger for later, 0 if unknown;
  * and what fr_victim_each_word() does for what the victim keeps nowhere.
@@ -277,10 +280,18 @@ extern char fr_undone[FR_UNDONE_SIZE];
 
 /*
  * undo_probe.c: 0, or -EBUSY if a device's lock cannot be had; that of a
- * half-probed one can, when that has been undone.
+ * half-probed one can, when that has been undone. Or -EOPNOTSUPP for one that
+ * cannot be unregistered, since somebody died in the middle of that.
  */
 int fr_probe_check_lock(struct module *victim, struct device *dev);
 bool fr_probe_is_half(const struct device *dev, const struct module *victim);
+
+/*
+ * Whether a device's registration died in probe; and that ended. True if it had to
+ * be: then a reference to the device is left over.
+ */
+bool fr_probe_is_unfinished(const struct device *dev, const struct module *victim);
+bool fr_probe_finish(struct device *dev);
 
 /* undo_proc.c, undo_sysfs.c, undo_debugfs.c: whether the victim is behind an open file. */
 struct file;
@@ -294,10 +305,17 @@ bool fr_debugfs_is_opened(struct module *victim, const struct file *file);
 struct file_system_type *fr_filesystem_mounted(struct module *victim, int n);
 
 /*
- * undo_driver.c: keeps a driver's remove from being called; false if that cannot be
- * done for a driver of its bus.
+ * undo_driver.c: keeps a driver's remove from being called, until it is put back;
+ * false if that cannot be done for a driver of its bus.
  */
-bool fr_driver_silence(const struct module *victim, struct device_driver *drv);
+struct fr_remove {
+	void *saved[2];	/* platform drivers of some kernels have two */
+};
+
+bool fr_driver_silence(const struct module *victim, struct device_driver *drv,
+		       struct fr_remove *remove);
+void fr_driver_restore(const struct module *victim, struct device_driver *drv,
+		       const struct fr_remove *remove);
 
 /* undo_thread.c: whether a task is a living kernel thread of the victim's own. */
 bool fr_thread_is_of(struct task_struct *task, const struct module *victim);

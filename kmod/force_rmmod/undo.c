@@ -170,6 +170,7 @@ static struct fr_find *fr_undo_first(struct fr_finds *finds)
 
 DEFINE_MUTEX(fr_undo_lock);
 char fr_undone[FR_UNDONE_SIZE];
+bool fr_undo_repairs;
 
 static int fr_undo_check(struct module *victim, const struct fr_find *find)
 {
@@ -288,6 +289,7 @@ int fr_undo(struct module *victim, bool apply, bool repairs_only)
 {
 	enum fr_stage last = repairs_only ? FR_REPAIR : FR_STAGES - 1;
 
+	fr_undo_repairs = repairs_only;
 	return apply ? fr_undo_all(victim, last) : fr_undo_look_all(victim, last);
 }
 

@@ -24,26 +24,32 @@
 #include "force_rmmod.h"
 
 /* Buses whose drivers need no remove, and where they have it: so far from the driver. */
-#define FR_BUS(bus, type) \
-	{ bus, (long)offsetof(struct type, remove) - (long)offsetof(struct type, driver) }
+#define FR_BUS(bus, type, removes) { \
+	.name = bus, \
+	.remove = (long)offsetof(struct type, remove) - (long)offsetof(struct type, driver), \
+	.count = removes, \
+}
 
 static const struct fr_bus {
 	const char *name;
 	long remove;
+	size_t count;
 } fr_buses[] = {
-	FR_BUS("platform", platform_driver),
-	FR_BUS("pci", pci_driver),
-	FR_BUS("i2c", i2c_driver),
-	FR_BUS("spi", spi_driver),
+	FR_BUS("platform", platform_driver, COMPAT_PLATFORM_REMOVES),
+	FR_BUS("pci", pci_driver, 1),
+	FR_BUS("i2c", i2c_driver, 1),
+	FR_BUS("spi", spi_driver, 1),
 };
 
-static void **fr_driver_remove(const struct module *victim, struct device_driver *drv)
+static void **fr_driver_remove(const struct module *victim, struct device_driver *drv,
+			       size_t *count)
 {
 	void *remove;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(fr_buses); i++) {
 		remove = (char *)drv + fr_buses[i].remove;
+		*count = fr_buses[i].count;
 		if (!strcmp(drv->bus->name, fr_buses[i].name))
 			return fr_victim_has(victim, remove) ? remove : NULL;
 	}
@@ -51,20 +57,36 @@ static void **fr_driver_remove(const struct module *victim, struct device_driver
 	return NULL;
 }
 
-bool fr_driver_silence(const struct module *victim, struct device_driver *drv)
+bool fr_driver_silence(const struct module *victim, struct device_driver *drv,
+		       struct fr_remove *saved)
 {
-	void **remove = fr_driver_remove(victim, drv);
+	size_t i, count;
+	void **remove = fr_driver_remove(victim, drv, &count);
 
-	if (remove)
-		*remove = NULL;
+	for (i = 0; remove && i < count; i++) {
+		saved->saved[i] = remove[i];
+		remove[i] = NULL;
+	}
 
 	return remove;
 }
 
-static int fr_driver_check(const struct module *victim, struct device_driver *drv,
+void fr_driver_restore(const struct module *victim, struct device_driver *drv,
+		       const struct fr_remove *saved)
+{
+	size_t i, count;
+	void **remove = fr_driver_remove(victim, drv, &count);
+
+	for (i = 0; remove && i < count; i++)
+		remove[i] = saved->saved[i];
+}
+
+static int fr_driver_judge(const struct module *victim, struct device_driver *drv,
 			   struct compat_driver_private *priv)
 {
-	if (list_empty(&priv->klist_devices.k_list) || fr_driver_remove(victim, drv))
+	size_t removes;
+
+	if (list_empty(&priv->klist_devices.k_list) || fr_driver_remove(victim, drv, &removes))
 		return 0;
 
 	pr_err("driver %s: a device of bus %s is bound to it\n", drv->name, drv->bus->name);
@@ -93,7 +115,7 @@ static int fr_driver_collect(struct module *victim, struct fr_finds *finds, stru
 		++*known;
 		if (drv->owner != victim && !fr_victim_has(victim, drv))
 			continue;
-		ret = fr_driver_check(victim, drv, priv);
+		ret = fr_driver_judge(victim, drv, priv);
 		if (!ret)
 			ret = fr_found(finds, drv, fr_devices_order(kobj), "%s of bus %s",
 				       drv->name, drv->bus->name);
@@ -134,9 +156,30 @@ static int fr_driver_find(struct module *victim, struct fr_finds *finds)
 	return ret || known ? ret : fr_layout_unknown("driver_private");
 }
 
+static int fr_driver_check_device(struct device *dev, void *data)
+{
+	return fr_probe_check_lock(data, dev);
+}
+
+/* Unregistering takes the driver off its bus's list first, then the locks of its devices. */
+static int fr_driver_check(struct module *victim, void *object)
+{
+	struct device_driver *drv = object;
+	struct compat_driver_private *priv = (struct compat_driver_private *)drv->p;
+
+	if (!klist_node_attached(&priv->knode_bus)) {
+		pr_err("driver %s: somebody died who unregistered it\n", drv->name);
+		return -EOPNOTSUPP;
+	}
+
+	return driver_for_each_device(drv, NULL, victim, fr_driver_check_device);
+}
+
 static int fr_driver_undo(struct module *victim, void *object)
 {
-	fr_driver_silence(victim, object);
+	struct fr_remove remove;
+
+	fr_driver_silence(victim, object, &remove);
 	driver_unregister(object);
 	return 0;
 }
@@ -145,5 +188,6 @@ const struct fr_kind fr_kind_driver = {
 	.name = "driver",
 	.stage = FR_OBJECT,
 	.find = fr_driver_find,
+	.check = fr_driver_check,
 	.undo = fr_driver_undo,
 };

@@ -28,7 +28,10 @@ static int fr_platform_collect(struct device *dev, void *data)
 	if (dev->bus != &platform_bus_type)
 		return 0;
 
-	if (fr_victim_has(walk->victim, pdev)) {
+	if (fr_probe_is_unfinished(dev, walk->victim)) {
+		ret = fr_found(walk->finds, dev, order, "%s, whose registration died",
+			       dev_name(dev));
+	} else if (fr_victim_has(walk->victim, pdev)) {
 		ret = fr_found(walk->finds, dev, order, "%s, is %ps", dev_name(dev), pdev);
 	} else {
 		if (!fr_victim_is_older(walk->victim, &dev->kobj))
@@ -60,7 +63,14 @@ static int fr_platform_check(struct module *victim, void *object)
 
 static int fr_platform_undo(struct module *victim, void *object)
 {
-	platform_device_unregister(to_platform_device((struct device *)object));
+	struct device *dev = object;
+	bool unfinished = fr_probe_finish(dev);
+
+	platform_device_unregister(to_platform_device(dev));
+	/* What device_add() holds until it returns. */
+	if (unfinished)
+		put_device(dev);
+
 	return 0;
 }
 

@@ -8,11 +8,13 @@
  * when the device came). Unregistering the driver would not unbind the device,
  * and unregistering the device would wait for the dead.
  *
- * The device is bound to the end, under the lock that the dead still hold, and then
- * unbound as the driver core does it, which also gives back what devres keeps;
- * without calling the driver's remove, since probe never ended. Where that cannot
- * be kept from being called the driver is only taken off the device, and what
- * devres keeps stays.
+ * The device is bound to the end, under the lock that the dead still hold, to a
+ * driver whose remove is not called, since probe never ended. So it is unbound as the
+ * driver core does it, which also gives back what devres keeps; and that may be in use
+ * by other things of the victim's, which go first: it is left to the rows of drivers
+ * and devices. Only from a victim that stays is it unbound here. Where remove cannot
+ * be kept from being called the driver is only taken off the device, and what devres
+ * keeps stays.
  */
 #include <linux/atomic.h>
 #include <linux/device.h>
@@ -115,19 +117,6 @@ static void fr_probe_unlink(struct device *dev, struct compat_driver_private *dr
 }
 
 /* Entered with the lock that the dead hold, left without it. */
-static void fr_probe_unbind(struct device *dev)
-{
-	if (device_bind_driver(dev)) {
-		dev->driver = NULL;
-		device_unlock(dev);
-		return;
-	}
-
-	device_unlock(dev);
-	device_release_driver(dev);
-}
-
-/* The same, half done. */
 static void fr_probe_take_off(struct device *dev)
 {
 	pr_warn("device %s: what devres keeps for it stays behind\n", dev_name(dev));
@@ -136,15 +125,42 @@ static void fr_probe_take_off(struct device *dev)
 	device_unlock(dev);
 }
 
-/*
- * Does what device_add() does after the probe and device_del() takes for granted.
- * Returns whether it had still to be done: then the dead were registering it.
- */
-static bool fr_probe_complete(struct device *dev, struct compat_device_private *priv)
+/* The same. A driver that stays has its remove back, for other devices of it. */
+static void fr_probe_bind(struct module *victim, struct device *dev)
 {
-	struct compat_device_private *parent;
+	struct device_driver *driver = dev->driver;
+	struct fr_remove remove;
 
-	if (!dev->parent || klist_node_attached(&priv->knode_parent))
+	if (!fr_driver_silence(victim, driver, &remove)) {
+		fr_probe_take_off(dev);
+		return;
+	}
+
+	if (device_bind_driver(dev))
+		fr_probe_take_off(dev);
+	else
+		device_unlock(dev);
+
+	if (fr_undo_repairs) {
+		device_release_driver(dev);
+		fr_driver_restore(victim, driver, &remove);
+	}
+}
+
+bool fr_probe_is_unfinished(const struct device *dev, const struct module *victim)
+{
+	struct compat_device_private *priv = fr_probe_private(dev);
+
+	return priv && dev->parent && fr_victim_has(victim, dev->driver) &&
+	       klist_node_attached(&priv->knode_bus) && !klist_node_attached(&priv->knode_parent);
+}
+
+/* Does what device_add() does after the probe and device_del() takes for granted. */
+bool fr_probe_finish(struct device *dev)
+{
+	struct compat_device_private *priv = fr_probe_private(dev), *parent;
+
+	if (!priv || !dev->parent || klist_node_attached(&priv->knode_parent))
 		return false;
 
 	parent = fr_probe_private(dev->parent);
@@ -155,8 +171,24 @@ static bool fr_probe_complete(struct device *dev, struct compat_device_private *
 	return true;
 }
 
+/*
+ * Of a device on its way out neither its parent nor its bus knows any more; to its bus
+ * it has been made known before probe.
+ */
+static bool fr_probe_is_leaving(const struct device *dev)
+{
+	struct compat_device_private *priv = fr_probe_private(dev);
+
+	return priv && dev->parent && !klist_node_attached(&priv->knode_parent) &&
+	       !klist_node_attached(&priv->knode_bus);
+}
+
 int fr_probe_check_lock(struct module *victim, struct device *dev)
 {
+	if (fr_probe_is_leaving(dev)) {
+		pr_err("device %s: somebody died who unregistered it\n", dev_name(dev));
+		return -EOPNOTSUPP;
+	}
 	if (fr_probe_is_half(dev, victim) || fr_tasks_can_lock(&dev->mutex, dev_name(dev)))
 		return 0;
 
@@ -185,39 +217,64 @@ static int fr_probe_check(struct module *victim, void *object)
 	return -EBUSY;
 }
 
+/*
+ * Some buses, or types of devices, are probed with the parent's lock too, which then is
+ * the same dead task's. One that is in the middle of a probe itself keeps it.
+ */
+static void fr_probe_unlock_parent(struct device *dev)
+{
+	struct device *parent = dev->parent;
+	struct compat_device_private *priv = parent ? fr_probe_private(parent) : NULL;
+
+	if (!priv || compat_mutex_owner(&parent->mutex) != compat_mutex_owner(&dev->mutex) ||
+	    (parent->driver && !klist_node_attached(&priv->knode_driver)))
+		return;
+
+	pr_info("undo: lock of device %s, its parent\n", dev_name(parent));
+	device_unlock(parent);
+}
+
+static void fr_probe_put_parent(struct device *dev, bool attaching)
+{
+	if (!dev->parent)
+		return;
+
+	pm_runtime_put_noidle(dev->parent);
+	if (attaching)
+		pm_runtime_put_noidle(dev->parent);
+}
+
+/* One that goes has a row that does it for platform devices, later. */
+static void fr_probe_end_registration(struct module *victim, struct device *dev)
+{
+	bool platform = dev->bus == &platform_bus_type;
+
+	if ((platform && !fr_undo_repairs) || !fr_probe_finish(dev) || !platform)
+		return;
+
+	/* Nobody else has learned of a device whose registration never ended. */
+	pr_info("undo: platform device %s, whose registration died\n", dev_name(dev));
+	platform_device_unregister(to_platform_device(dev));
+	/* What device_add() holds until it returns. */
+	put_device(dev);
+}
+
 static int fr_probe_undo(struct module *victim, void *object)
 {
 	struct device *dev = object;
 	struct compat_device_private *priv = fr_probe_private(dev);
 	struct compat_driver_private *driver = (struct compat_driver_private *)dev->driver->p;
-	bool attaching, registering;
+	bool attaching;
 
 	pr_info("undo: lock of device %s, whose owner died\n", dev_name(dev));
 	attaching = fr_probe_drop_iterator(&driver->knode_bus);
 	fr_probe_drop_iterator(&priv->knode_bus);
 	fr_probe_unlink(dev, driver);
-	registering = fr_probe_complete(dev, priv);
-
-	if (dev->parent) {
-		pm_runtime_put_noidle(dev->parent);
-		if (attaching)
-			pm_runtime_put_noidle(dev->parent);
-	}
-
-	if (fr_driver_silence(victim, dev->driver))
-		fr_probe_unbind(dev);
-	else
-		fr_probe_take_off(dev);
-
+	fr_probe_put_parent(dev, attaching);
+	fr_probe_unlock_parent(dev);
+	fr_probe_bind(victim, dev);
 	fr_probe_uncount();
-
-	/* Nobody else has learned of a device whose registration never ended. */
-	if (registering && dev->bus == &platform_bus_type) {
-		pr_info("undo: platform device %s, whose registration died\n", dev_name(dev));
-		platform_device_unregister(to_platform_device(dev));
-		/* What device_add() holds until it returns. */
-		put_device(dev);
-	}
+	fr_probe_end_registration(victim, dev);
 
 	return 0;
 }

@@ -289,6 +289,15 @@ struct compat_driver_private {
 	struct device_driver *driver;
 };
 
+/*
+ * 5c5a7680e67b ("platform: Provide a remove callback that returns no value") (in v6.3,
+ * and in later v6.1.y): platform drivers had two removes next to each other, until both
+ * were one again in v6.11.
+ */
+#define COMPAT_PLATFORM_REMOVES \
+	((offsetof(struct platform_driver, shutdown) - \
+	  offsetof(struct platform_driver, remove)) / sizeof(void *))
+
 /* The same of buses and classes. */
 struct compat_subsys_private {
 	struct kset subsys;

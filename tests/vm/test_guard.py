@@ -108,6 +108,7 @@ KINDS = {
     "setter": "nothing",
     "exit": "nothing",
     "probe": "nothing",
+    "probe_devres": "nothing",
     "probe_attach": "nothing",
 }
 

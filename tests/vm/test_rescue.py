@@ -99,6 +99,17 @@ STUCK = (
         gone=("/sys/bus/platform/drivers/faults_probe", "/sys/devices/platform/faults_probe"),
     ),
     Scenario(
+        "probe_devres",
+        log=(
+            r"undo: timer allocated, calls fa_probe_fires \[faults\]",
+            "undo: interrupt handler faults_probe, number 5",
+            r"undo: misc device faults_misc, minor \d+",
+            "undo: network device faults0",
+            "undo: driver faults_probe of bus platform",
+        ),
+        gone=("/sys/class/net/faults0", "/sys/class/misc/faults_misc", "/sys/devices/platform/faults_probe"),
+    ),
+    Scenario(
         "probe_attach",
         log=(
             "undo: half-probed device faults_probe, driver faults_probe",
