@@ -4,8 +4,9 @@
  *
  * One that was only allocated is in no list. A word of the victim's data is
  * taken for a pointer to one if there is a live, initialised device object of
- * class input where an input_dev has it. Freeing it also gives back the
- * reference to the input core that the allocation took.
+ * class input where an input_dev has it, and nobody else holds it: an open one that
+ * was unregistered is its programs'. Freeing it also gives back the reference to
+ * the input core that the allocation took.
  */
 #include <linux/device.h>
 #include <linux/input.h>
@@ -121,17 +122,19 @@ static bool fr_input_is_allocated(const struct input_dev *input)
 {
 	const void *class;
 	struct kobject kobj;
+	bool going_away;
 	char name[6] = "";
 
 	if (!IS_ALIGNED((unsigned long)input, sizeof(void *)) || !virt_addr_valid(input))
 		return false;
 
 	if (!fr_peek(&class, &input->dev.class, sizeof(class)) || class != &input_class ||
-	    !fr_peek(&kobj, &input->dev.kobj, sizeof(kobj)))
+	    !fr_peek(&kobj, &input->dev.kobj, sizeof(kobj)) ||
+	    !fr_peek(&going_away, &input->going_away, sizeof(going_away)))
 		return false;
 
 	if (kobj.ktype != platform_bus.kobj.ktype || !kobj.state_initialized ||
-	    !kref_read(&kobj.kref) || kobj.state_in_sysfs)
+	    kref_read(&kobj.kref) != 1 || kobj.state_in_sysfs || going_away)
 		return false;
 
 	return virt_addr_valid(kobj.name) && fr_peek(name, kobj.name, sizeof(name) - 1) &&
