@@ -12,46 +12,54 @@ static bool fr_filesystem_is_of(const struct file_system_type *type, const struc
 	return type->owner == victim || fr_victim_has(victim, type);
 }
 
+static void *fr_filesystem_list;
+static rwlock_t *fr_filesystem_lock;
+
+static bool fr_filesystem_resolve(void)
+{
+	fr_filesystem_list = fr_lookup("file_systems", sizeof(void *));
+	if (COMPAT_HAVE_FILESYSTEMS_LOCK)
+		fr_filesystem_lock = fr_lookup("file_systems_lock", sizeof(rwlock_t));
+
+	return fr_filesystem_list && (fr_filesystem_lock || !COMPAT_HAVE_FILESYSTEMS_LOCK);
+}
+
 static int fr_filesystem_find(struct module *victim, struct fr_finds *finds)
 {
-	void *list = fr_lookup("file_systems", sizeof(void *));
-	rwlock_t *lock = fr_lookup("file_systems_lock", sizeof(*lock));
 	struct file_system_type *type;
 	int ret = 0;
 
-	if (!list || !lock)
+	if (!fr_filesystem_resolve())
 		return -EOPNOTSUPP;
 
-	read_lock(lock);
-	compat_for_each_filesystem(type, list) {
+	compat_filesystems_lock(fr_filesystem_lock);
+	compat_for_each_filesystem(type, fr_filesystem_list) {
 		if (!fr_filesystem_is_of(type, victim))
 			continue;
 		ret = fr_found(finds, type, 0, "%s", type->name);
 		if (ret)
 			break;
 	}
-	read_unlock(lock);
+	compat_filesystems_unlock(fr_filesystem_lock);
 
 	return ret;
 }
 
 struct file_system_type *fr_filesystem_mounted(struct module *victim, int n)
 {
-	void *list = fr_lookup("file_systems", sizeof(void *));
-	rwlock_t *lock = fr_lookup("file_systems_lock", sizeof(*lock));
 	struct file_system_type *type, *found = NULL;
 
-	if (!list || !lock)
+	if (!fr_filesystem_resolve())
 		return NULL;
 
-	read_lock(lock);
-	compat_for_each_filesystem(type, list) {
+	compat_filesystems_lock(fr_filesystem_lock);
+	compat_for_each_filesystem(type, fr_filesystem_list) {
 		if (!fr_filesystem_is_of(type, victim) || hlist_empty(&type->fs_supers) || n--)
 			continue;
 		found = type;
 		break;
 	}
-	read_unlock(lock);
+	compat_filesystems_unlock(fr_filesystem_lock);
 
 	return found;
 }

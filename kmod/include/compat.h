@@ -592,12 +592,36 @@ struct compat_hrtimer_clock_base {
 #endif
 
 /*
- * By v7.2 the list of file systems had become an hlist.
+ * By v7.2 the list of file systems had become an hlist, which is read under RCU, and its
+ * lock another one, for writers only.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define COMPAT_HAVE_FILESYSTEMS_LOCK 0
 #define compat_for_each_filesystem(type, head) \
-	hlist_for_each_entry(type, (struct hlist_head *)(head), list)
+	hlist_for_each_entry_rcu(type, (struct hlist_head *)(head), list)
+
+static inline void compat_filesystems_lock(rwlock_t *lock)
+{
+	rcu_read_lock();
+}
+
+static inline void compat_filesystems_unlock(rwlock_t *lock)
+{
+	rcu_read_unlock();
+}
 #else
+#define COMPAT_HAVE_FILESYSTEMS_LOCK 1
+
+static inline void compat_filesystems_lock(rwlock_t *lock)
+{
+	read_lock(lock);
+}
+
+static inline void compat_filesystems_unlock(rwlock_t *lock)
+{
+	read_unlock(lock);
+}
+
 #define compat_for_each_filesystem(type, head) \
 	for ((type) = *(struct file_system_type **)(head); (type); (type) = (type)->next)
 #endif
