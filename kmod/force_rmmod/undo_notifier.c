@@ -67,13 +67,19 @@ struct fr_chain_find {
 	struct module *victim;
 	struct fr_finds *finds;
 	const struct fr_chain *chain;
+	const struct notifier_block *block;	/* only whether this one is there, if not NULL */
 };
 
+/* Returns 1 if the one that is asked for is there. */
 static int fr_chain_walk(struct fr_chain_find *find, struct notifier_block *block)
 {
 	int ret;
 
 	for (; block; block = rcu_dereference_raw(block->next)) {
+		if (find->block && find->block != block)
+			continue;
+		if (find->block)
+			return 1;
 		if (!fr_victim_has(find->victim, block) &&
 		    !fr_victim_has(find->victim, block->notifier_call))
 			continue;
@@ -151,16 +157,24 @@ static int fr_notifier_nothing(struct notifier_block *block, unsigned long event
 	return NOTIFY_DONE;
 }
 
-/* A chain that does not know the block says so, and nothing has happened. */
+/* Only from the chain that it is on: some take locks before they look. */
 static int fr_notifier_undo(struct module *victim, void *object)
 {
 	struct notifier_block *block = object;
+	struct fr_chain_find find = { .victim = victim, .block = block };
 	size_t i;
+	int ret;
 
-	WRITE_ONCE(block->notifier_call, fr_notifier_nothing);
-	for (i = 0; i < ARRAY_SIZE(fr_chains); i++)
-		if (!fr_chains[i].unregister(block))
-			return 0;
+	for (i = 0; i < ARRAY_SIZE(fr_chains); i++) {
+		find.chain = &fr_chains[i];
+		ret = fr_chain_find_one(&find);
+		if (ret < 0)
+			return ret;
+		if (!ret)
+			continue;
+		WRITE_ONCE(block->notifier_call, fr_notifier_nothing);
+		return find.chain->unregister(block);
+	}
 
 	return -ENOENT;
 }
