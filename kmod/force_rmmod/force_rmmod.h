@@ -92,7 +92,7 @@ int fr_victim_each_word(struct module *victim,
 /* Whether an address that is perhaps NULL lies in the victim's memory. */
 bool fr_victim_has(const struct module *victim, const void *address);
 
-/* Whether a string stands in the victim's memory, with its end. */
+/* Whether a string stands in the victim's memory, from its beginning to its end. */
 bool fr_victim_has_string(const struct module *victim, const char *string);
 
 /* Whether a sysfs object is younger than the victim's own. */

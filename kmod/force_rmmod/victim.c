@@ -8,6 +8,7 @@
  * be pinned; nobody frees it either, since rmmod refuses whatever is not live. One
  * whose setter is only slow may go: it is looked for on the list each time.
  */
+#include <linux/ctype.h>
 #include <linux/err.h>
 #include <linux/kernel.h>
 #include <linux/kernfs.h>
@@ -389,6 +390,12 @@ bool fr_victim_has(const struct module *victim, const void *address)
 	return address && within_module((unsigned long)address, victim);
 }
 
+/* What stands before it is no text: it is not the end of another string. */
+static bool fr_victim_begins(const char *text, size_t offset)
+{
+	return !offset || !isprint(text[offset - 1]);
+}
+
 bool fr_victim_has_string(const struct module *victim, const char *string)
 {
 	static const enum mod_mem_type types[] = { MOD_RODATA, MOD_DATA, MOD_INIT_RODATA };
@@ -399,7 +406,8 @@ bool fr_victim_has_string(const struct module *victim, const char *string)
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
 		text = compat_module_mem(victim, types[i], &size);
 		for (offset = 0; text && offset + length <= size; offset++)
-			if (!memcmp(text + offset, string, length))
+			if (!memcmp(text + offset, string, length) &&
+			    fr_victim_begins(text, offset))
 				return true;
 	}
 
