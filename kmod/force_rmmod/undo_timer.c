@@ -13,6 +13,7 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
+#include <linux/string.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 
@@ -291,13 +292,18 @@ static bool fr_workqueue_is_known(void)
 	       fr_layout_is_listed(&queue->list);
 }
 
-/* Names are copied, so a string of the victim in one tells whose it is. */
+/*
+ * Names are copied, so a string of the victim in one tells whose it is. But a victim that
+ * only uses the kernel's own, system_wq and the like, may have a string "events" too:
+ * they are all called something like that, and are the first that were made.
+ */
 static int fr_workqueue_find(struct module *victim, struct fr_finds *finds)
 {
 	struct list_head *list = fr_lookup("workqueues", sizeof(*list));
 	struct mutex *lock = fr_lookup("wq_pool_mutex", sizeof(*lock));
 	struct compat_workqueue *queue;
 	unsigned long *word;
+	bool system = true;
 	u64 order = 0;
 	int ret = 0;
 
@@ -311,6 +317,9 @@ static int fr_workqueue_find(struct module *victim, struct fr_finds *finds)
 	mutex_lock(lock);
 	list_for_each_entry(queue, list, list) {
 		order++;
+		system = system && strstarts(queue->name, "events");
+		if (system)
+			continue;
 		word = fr_victim_holder(victim, (unsigned long)queue);
 		if (!word || !fr_victim_has_string(victim, queue->name))
 			continue;
