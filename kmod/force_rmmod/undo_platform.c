@@ -2,6 +2,10 @@
 /*
  * undo_platform.c - platform devices that are still registered
  *
+ * One that the victim allocated says nothing of the victim. It is the victim's if a word
+ * of its data points to it, and it is one of those that modules make of nothing, not of
+ * what firmware or another device describes: the victim may have looked up such a one.
+ *
  * Unregistering takes the directory in sysfs with it, including attributes that
  * were added by hand, and waits for those who are reading or writing them.
  */
@@ -16,6 +20,16 @@ struct fr_platform_walk {
 	struct module *victim;
 	struct fr_finds *finds;
 };
+
+/* Whether it can be the victim's, although a pointer is all that tells so. */
+static bool fr_platform_is_likely(struct module *victim, struct device *dev)
+{
+	if (fr_journal_serial(dev))
+		return true;
+
+	return fr_victim_is_older(victim, &dev->kobj) && !dev->fwnode &&
+	       dev->parent == &platform_bus;
+}
 
 static int fr_platform_collect(struct device *dev, void *data)
 {
@@ -34,7 +48,7 @@ static int fr_platform_collect(struct device *dev, void *data)
 	} else if (fr_victim_has(walk->victim, pdev)) {
 		ret = fr_found(walk->finds, dev, order, "%s, is %ps", dev_name(dev), pdev);
 	} else {
-		if (!fr_victim_is_older(walk->victim, &dev->kobj))
+		if (!fr_platform_is_likely(walk->victim, dev))
 			return 0;
 		word = fr_victim_holder(walk->victim, (unsigned long)pdev);
 		if (!word)
