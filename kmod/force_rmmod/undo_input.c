@@ -28,6 +28,19 @@ struct fr_input_walk {
 
 /* ---- registered ---- */
 
+static bool fr_input_is_foreign(const struct module *victim, const void *function)
+{
+	return function && !fr_victim_has(victim, function);
+}
+
+/* Whether somebody else's code serves it: then the victim only knows it. */
+static bool fr_input_is_borrowed(const struct module *victim, const struct input_dev *input)
+{
+	return fr_input_is_foreign(victim, input->open) ||
+	       fr_input_is_foreign(victim, input->close) ||
+	       fr_input_is_foreign(victim, input->event);
+}
+
 static int fr_input_collect(struct device *dev, void *data)
 {
 	struct fr_input_walk *walk = data;
@@ -40,6 +53,8 @@ static int fr_input_collect(struct device *dev, void *data)
 		return 0;
 
 	word = fr_victim_holder(walk->victim, (unsigned long)input);
+	if (word && !fr_journal_serial(input) && fr_input_is_borrowed(walk->victim, input))
+		word = NULL;
 	if (!word && !fr_victim_has(walk->victim, input->open) &&
 	    !fr_victim_has(walk->victim, input->close) &&
 	    !fr_victim_has(walk->victim, input->event) &&
