@@ -2,7 +2,9 @@
 /*
  * undo_chrdev.c - character devices and the numbers reserved for them
  *
- * A character device names its owner. A region of numbers does not: it is taken
+ * A character device is the victim's if it lies in its memory or its operations do; that
+ * it names the victim as owner is not enough, as some belong to a device of a class (rtc,
+ * watchdog), which takes them with it. A region of numbers does not: it is taken
  * for the victim's if its first number stands in the victim's data, its name is
  * a string of the victim, and no device of anybody else is in it.
  */
@@ -35,7 +37,7 @@ static int fr_chrdev_resolve(void)
 	return fr_tasks_can_lock(fr_chrdevs_lock, "chrdevs_lock") ? 0 : -EBUSY;
 }
 
-/* The first device at or after number dev, before dev + count, as owner sees it. */
+/* The next device; after the last one NULL. It stood in the bucket before this one. */
 static struct cdev *fr_cdev_next(struct compat_probe **probe, unsigned int *bucket)
 {
 	for (;;) {
@@ -52,8 +54,7 @@ static struct cdev *fr_cdev_next(struct compat_probe **probe, unsigned int *buck
 
 static bool fr_cdev_is_of(const struct cdev *cdev, const struct module *victim)
 {
-	return cdev->owner == victim || fr_victim_has(victim, cdev) ||
-	       fr_victim_has(victim, cdev->ops);
+	return fr_victim_has(victim, cdev) || fr_victim_has(victim, cdev->ops);
 }
 
 static int fr_cdev_find(struct module *victim, struct fr_finds *finds)
@@ -70,7 +71,8 @@ static int fr_cdev_find(struct module *victim, struct fr_finds *finds)
 	mutex_lock(fr_chrdevs_lock);
 	while (!ret && (cdev = fr_cdev_next(&probe, &bucket))) {
 		/* One that spans several majors stands there once for each. */
-		if (probe->dev == cdev->dev && fr_cdev_is_of(cdev, victim))
+		if (bucket - 1 == MAJOR(cdev->dev) % COMPAT_CHRDEV_BUCKETS &&
+		    fr_cdev_is_of(cdev, victim))
 			ret = fr_found(finds, cdev, 0, "%u:%u, %u numbers", MAJOR(cdev->dev),
 				       MINOR(cdev->dev), cdev->count);
 	}
