@@ -13,6 +13,8 @@
 #include <linux/sysctl.h>
 #include <linux/sysfs.h>
 
+#include <net/net_namespace.h>
+
 #include "faults.h"
 
 static struct proc_dir_entry *fa_proc_folder;
@@ -131,27 +133,41 @@ void fa_kobject_stop(void)
 
 static int fa_sysctl_value;
 
-static struct ctl_table fa_sysctl_table[] = {
-	{
-		.procname = "faults_sysctl",
-		.data = &fa_sysctl_value,
-		.maxlen = sizeof(fa_sysctl_value),
-		.mode = 0644,
-		.proc_handler = proc_dointvec,
-	},
-	COMPAT_SYSCTL_END
-};
+#define FA_SYSCTL(name) { \
+	{ \
+		.procname = name, \
+		.data = &fa_sysctl_value, \
+		.maxlen = sizeof(fa_sysctl_value), \
+		.mode = 0644, \
+		.proc_handler = proc_dointvec, \
+	}, \
+	COMPAT_SYSCTL_END \
+}
 
-static struct ctl_table_header *fa_sysctl_header;
+static struct ctl_table fa_sysctl_table[] = FA_SYSCTL("faults_sysctl");
+static struct ctl_table fa_sysctl_net_table[] = FA_SYSCTL("faults_sysctl_net");
 
+static struct ctl_table_header *fa_sysctl_header, *fa_sysctl_net_header;
+
+/* One table of the kernel's, and one of the first network namespace. */
 int fa_sysctl_start(void)
 {
 	fa_sysctl_header = register_sysctl("kernel", fa_sysctl_table);
-	return fa_sysctl_header ? 0 : -ENOMEM;
+	if (!fa_sysctl_header)
+		return -ENOMEM;
+
+	fa_sysctl_net_header = register_net_sysctl(&init_net, "net/core", fa_sysctl_net_table);
+	if (!fa_sysctl_net_header) {
+		unregister_sysctl_table(fa_sysctl_header);
+		return -ENOMEM;
+	}
+
+	return 0;
 }
 
 void fa_sysctl_stop(void)
 {
+	unregister_net_sysctl_table(fa_sysctl_net_header);
 	unregister_sysctl_table(fa_sysctl_header);
 }
 

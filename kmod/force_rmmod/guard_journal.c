@@ -77,6 +77,8 @@ static const struct fr_probe fr_probes[] = {
 	{ "proc_create_single_data", FR_RETURNED, 0, 0 },
 	{ "register_sysctl", FR_RETURNED, 0, 0 },
 	{ "register_sysctl_sz", FR_RETURNED, 0, 0 },
+	{ "register_net_sysctl", FR_RETURNED, 0, 0 },
+	{ "register_net_sysctl_sz", FR_RETURNED, 0, 0 },
 	{ "debugfs_create_dir", FR_RETURNED, 0, 0 },
 	{ "kmem_cache_create", FR_RETURNED, 0, 0 },
 	{ "kmem_cache_create_usercopy", FR_RETURNED, 0, 0 },

@@ -4,8 +4,8 @@
  *
  * A file is the victim's if its operations or its data are. A folder has neither:
  * it is, if the victim's data holds a pointer to it, its name is a string of the
- * victim, and nothing of anybody else is in it. Network files of the first
- * namespace have a tree of their own.
+ * victim, and nothing of anybody else is in it. Network files and tables of the first
+ * namespace have trees of their own.
  */
 #include <linux/kernel.h>
 #include <linux/module.h>
@@ -189,6 +189,10 @@ static int fr_sysctl_find(struct module *victim, struct fr_finds *finds)
 
 	spin_lock(lock);
 	ret = fr_sysctl_walk(victim, finds, &root->default_set.dir, FR_PROC_DEPTH);
+#ifdef CONFIG_SYSCTL
+	if (!ret)
+		ret = fr_sysctl_walk(victim, finds, &init_net.sysctls.dir, FR_PROC_DEPTH);
+#endif
 	spin_unlock(lock);
 
 	return ret;

@@ -200,7 +200,9 @@ LEFT = (
     ),
     Scenario("kobject", log=("undo: object of sysfs faults_kobject",), gone=("/sys/kernel/faults_kobject",)),
     Scenario(
-        "sysctl", log=(r"undo: sysctl table faults_sysctl, .*",), gone=("/proc/sys/kernel/faults_sysctl",)
+        "sysctl",
+        log=("undo: sysctl table faults_sysctl, .*", "undo: sysctl table faults_sysctl_net, .*"),
+        gone=("/proc/sys/kernel/faults_sysctl", "/proc/sys/net/core/faults_sysctl_net"),
     ),
     Scenario("filesystem", log=("undo: file system type faultsfs",)),
     Scenario("socket", log=("undo: family of sockets number 18", "undo: protocol of sockets FAULTS")),
