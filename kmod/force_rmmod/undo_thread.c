@@ -46,19 +46,35 @@ static int fr_thread_find(struct module *victim, struct fr_finds *finds)
 	return ret;
 }
 
+/* Whether a task ends before its time is over. */
+static bool fr_thread_ends(struct task_struct *task, unsigned long end)
+{
+	while (!READ_ONCE(task->exit_state) && time_before(jiffies, end))
+		msleep(20);
+
+	return READ_ONCE(task->exit_state);
+}
+
 static int fr_thread_undo(struct module *victim, void *object)
 {
 	struct task_struct *thread = object, *stopper;
 	unsigned long end = jiffies + msecs_to_jiffies(FR_THREAD_WAIT_MS);
+	bool ended;
 
 	stopper = compat_kthread_stopper(thread);
 	if (IS_ERR(stopper))
 		return PTR_ERR(stopper);
 
-	while (!READ_ONCE(thread->exit_state) && time_before(jiffies, end))
-		msleep(20);
+	/* The stopper uses the thread until it ends itself; if that is never, for ever. */
+	get_task_struct(thread);
+	get_task_struct(stopper);
+	wake_up_process(stopper);
+	ended = fr_thread_ends(thread, end);
+	if (fr_thread_ends(stopper, end))
+		put_task_struct(thread);
+	put_task_struct(stopper);
 
-	return READ_ONCE(thread->exit_state) ? 0 : -ETIMEDOUT;
+	return ended ? 0 : -ETIMEDOUT;
 }
 
 static void fr_thread_put(void *object)

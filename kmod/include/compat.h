@@ -393,7 +393,7 @@ struct compat_workqueue {
 #endif
 
 /*
- * A thread whose function is kthread_stop() itself, so that waiting for another
+ * A thread, not running yet, whose function is kthread_stop() itself, so that waiting for another
  * thread needs no code of ours. Where indirect calls are checked for their type
  * that cannot be.
  */
@@ -404,7 +404,7 @@ static inline struct task_struct *compat_kthread_stopper(struct task_struct *thr
 #else
 	void *stop = kthread_stop;
 
-	return kthread_run((int (*)(void *))stop, thread, "stop/%s", thread->comm);
+	return kthread_create((int (*)(void *))stop, thread, "stop/%s", thread->comm);
 #endif
 }
 
