@@ -29,8 +29,9 @@ static bool fr_debugfs_is_of(struct module *victim, struct dentry *dentry)
 		return fr_victim_holder(victim, (unsigned long)dentry) &&
 		       fr_victim_has_string(victim, dentry->d_name.name);
 
+	/* What is neither, a link, has its target in that place. */
 	return fr_victim_has(victim, inode->i_private) ||
-	       fr_victim_has(victim, compat_debugfs_ops(dentry));
+	       (S_ISREG(inode->i_mode) && fr_victim_has(victim, compat_debugfs_ops(dentry)));
 }
 
 bool fr_debugfs_is_opened(struct module *victim, const struct file *file)
@@ -64,12 +65,14 @@ static int fr_debugfs_walk(struct module *victim, struct fr_finds *finds, struct
 
 static int fr_debugfs_find(struct module *victim, struct fr_finds *finds)
 {
-	struct vfsmount **mount = fr_lookup("debugfs_mount", sizeof(*mount));
+	struct vfsmount **mount;
 	struct dentry *root;
 	int ret;
 
 	if (!IS_ENABLED(CONFIG_DEBUG_FS))
 		return 0;
+
+	mount = fr_lookup("debugfs_mount", sizeof(*mount));
 	if (!mount)
 		return -EOPNOTSUPP;
 	if (!*mount)
