@@ -3,8 +3,8 @@
  * undo_debugfs.c - files and folders of debugfs
  *
  * A file is the victim's if its real operations or its data are; a folder, if the
- * victim's data holds a pointer to it and its name is a string of the victim.
- * Removing a folder takes along what is in it.
+ * victim's data holds a pointer to it, its name is a string of the victim, and no file
+ * in it is another module's. Removing a folder takes along what is in it.
  */
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
@@ -18,6 +18,38 @@
 
 #define FR_DEBUGFS_DEPTH 8
 
+/* Called with the lock of the folder. */
+static bool fr_debugfs_is_shared(struct module *victim, struct dentry *folder)
+{
+	struct dentry *child;
+	const void *ops;
+
+	compat_for_each_child(child, folder) {
+		if (!d_inode(child) || !S_ISREG(d_inode(child)->i_mode))
+			continue;
+		ops = compat_debugfs_ops(child);
+		if (compat_is_module_address(ops) && !fr_victim_has(victim, ops))
+			return true;
+	}
+
+	return false;
+}
+
+static bool fr_debugfs_is_folder_of(struct module *victim, struct dentry *folder)
+{
+	bool shared;
+
+	if (!fr_victim_holder(victim, (unsigned long)folder) ||
+	    !fr_victim_has_string(victim, folder->d_name.name))
+		return false;
+
+	spin_lock_nested(&folder->d_lock, DENTRY_D_LOCK_NESTED);
+	shared = fr_debugfs_is_shared(victim, folder);
+	spin_unlock(&folder->d_lock);
+
+	return !shared;
+}
+
 static bool fr_debugfs_is_of(struct module *victim, struct dentry *dentry)
 {
 	struct inode *inode = d_inode(dentry);
@@ -26,8 +58,7 @@ static bool fr_debugfs_is_of(struct module *victim, struct dentry *dentry)
 		return false;
 
 	if (S_ISDIR(inode->i_mode))
-		return fr_victim_holder(victim, (unsigned long)dentry) &&
-		       fr_victim_has_string(victim, dentry->d_name.name);
+		return fr_debugfs_is_folder_of(victim, dentry);
 
 	/* What is neither, a link, has its target in that place. */
 	return fr_victim_has(victim, inode->i_private) ||

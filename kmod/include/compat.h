@@ -492,6 +492,16 @@ static inline const void *compat_debugfs_ops(const struct dentry *dentry)
 }
 #endif
 
+/* Whether an address lies where modules do, or where else memory is mapped page by page. */
+static inline bool compat_is_module_address(const void *address)
+{
+#ifdef MODULES_VADDR
+	if ((unsigned long)address >= MODULES_VADDR && (unsigned long)address < MODULES_END)
+		return true;
+#endif
+	return is_vmalloc_addr(address);
+}
+
 /*
  * 633488947ef6 ("kernfs: Use RCU to access kernfs_node::parent.") (in v6.15).
  */
