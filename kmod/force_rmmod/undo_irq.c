@@ -9,8 +9,8 @@
 
 #include "force_rmmod.h"
 
-/* More than any x86 or arm64 machine that we know of has; gaps cost nothing. */
-#define FR_IRQ_NUMBERS 4096
+/* More than any x86 or arm64 machine that we know of has; gaps cost little. */
+#define FR_IRQ_NUMBERS 65536
 
 static bool fr_irq_is_of(const struct irqaction *action, const struct module *victim)
 {
