@@ -141,12 +141,30 @@ static void fr_tracepoint_collect(struct tracepoint *tp, void *data)
 	rcu_read_unlock();
 }
 
+/* Tracepoints of the modules; one that is not set up yet has none. */
+static int fr_tracepoint_of_module(struct module *mod, void *data)
+{
+#ifdef CONFIG_TRACEPOINTS
+	struct fr_tracepoint_walk *walk = data;
+	unsigned int i;
+
+	if (mod == walk->victim || mod->state == MODULE_STATE_UNFORMED)
+		return 0;
+	for (i = 0; i < mod->num_tracepoints; i++)
+		fr_tracepoint_collect(tracepoint_ptr_deref(&mod->tracepoints_ptrs[i]), walk);
+
+	return walk->ret;
+#else
+	return 0;
+#endif
+}
+
 static int fr_tracepoint_find(struct module *victim, struct fr_finds *finds)
 {
 	struct fr_tracepoint_walk walk = { victim, finds, 0 };
 
 	for_each_kernel_tracepoint(fr_tracepoint_collect, &walk);
-	return walk.ret;
+	return walk.ret ? walk.ret : fr_victim_each(fr_tracepoint_of_module, &walk);
 }
 
 static int fr_tracepoint_undo(struct module *victim, void *object)
