@@ -84,7 +84,10 @@ int fr_victim_reset(struct module *victim, bool keep_exit);
 /* The first word of the victim's writable data that holds value, or NULL. */
 unsigned long *fr_victim_holder(struct module *victim, unsigned long value);
 
-/* Calls fn for each such word until fn returns non-zero, and returns that. */
+/* Clears all words that hold value, which leads to what is no more: 0, or an errno. */
+int fr_victim_forget(struct module *victim, unsigned long value);
+
+/* Calls fn for each word of that data until fn returns non-zero, and returns that. */
 int fr_victim_each_word(struct module *victim,
 			int (*fn)(struct module *victim, unsigned long *word, void *data),
 			void *data);

@@ -4,7 +4,9 @@
  *
  * A cache is the victim's if a pointer in the victim's data leads to it, it is on
  * the kernel's list, and its name is a string of the victim. One that the kernel
- * has merged with another has that one's name: it is left alone. The name of a
+ * has merged with another has that one's name: it is left alone. If it is another's
+ * that was merged with the victim's, or if there are objects in it still, it does not
+ * go away; the victim's pointer does, so that nobody destroys it twice. The name of a
  * reserved range is no copy: it lies in the victim.
  */
 #include <linux/ioport.h>
@@ -24,6 +26,7 @@
 struct fr_cache_walk {
 	struct fr_finds *finds;
 	struct list_head *list;
+	size_t node_at;	/* how far into a cache its node in the list lies */
 };
 
 /* Where the name of a cache stands, given its node in the list. */
@@ -44,25 +47,44 @@ static bool fr_cache_is_known(const struct list_head *list)
 	return false;
 }
 
+/* As one of the kernel's own caches, whose address is known, tells; 0: it does not. */
+static size_t fr_cache_node_at(const struct list_head *list)
+{
+	unsigned long cache = (unsigned long)kmalloc_caches[0][KMALLOC_SHIFT_HIGH];
+	struct list_head *node;
+
+	list_for_each(node, list)
+		if ((unsigned long)node - cache < FR_CACHE_NODE_AT)
+			return (unsigned long)node - cache;
+
+	return 0;
+}
+
+static bool fr_cache_is_listed(const struct list_head *list, const struct list_head *wanted)
+{
+	struct list_head *node;
+
+	list_for_each(node, list)
+		if (node == wanted)
+			return true;
+
+	return false;
+}
+
 static int fr_cache_word(struct module *victim, unsigned long *word, void *data)
 {
 	struct fr_cache_walk *walk = data;
-	struct list_head *node;
+	struct list_head *node = (struct list_head *)(*word + walk->node_at);
 	const char *name;
 
-	if (!*word || fr_victim_holder(victim, *word) != word)
+	if (!*word || !fr_cache_is_listed(walk->list, node))
 		return 0;
 
-	list_for_each(node, walk->list) {
-		if ((unsigned long)node - *word >= FR_CACHE_NODE_AT)
-			continue;
-		name = *fr_cache_name(node);
-		if (!fr_victim_has_string(victim, name))
-			return 0;
-		return fr_found(walk->finds, (void *)*word, 0, "%s, held by %ps", name, word);
-	}
+	name = *fr_cache_name(node);
+	if (!fr_victim_has_string(victim, name) || fr_victim_holder(victim, *word) != word)
+		return 0;
 
-	return 0;
+	return fr_found(walk->finds, (void *)*word, 0, "%s, held by %ps", name, word);
 }
 
 static int fr_cache_find(struct module *victim, struct fr_finds *finds)
@@ -77,7 +99,8 @@ static int fr_cache_find(struct module *victim, struct fr_finds *finds)
 		return -EBUSY;
 
 	mutex_lock(lock);
-	ret = fr_cache_is_known(walk.list) ?
+	walk.node_at = fr_cache_node_at(walk.list);
+	ret = walk.node_at && fr_cache_is_known(walk.list) ?
 		fr_victim_each_word(victim, fr_cache_word, &walk) :
 		fr_layout_unknown("kmem_cache");
 	mutex_unlock(lock);
@@ -88,7 +111,7 @@ static int fr_cache_find(struct module *victim, struct fr_finds *finds)
 static int fr_cache_undo(struct module *victim, void *object)
 {
 	kmem_cache_destroy(object);
-	return 0;
+	return fr_victim_forget(victim, (unsigned long)object);
 }
 
 const struct fr_kind fr_kind_cache = {

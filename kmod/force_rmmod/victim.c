@@ -14,10 +14,12 @@
 #include <linux/kernfs.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/vmalloc.h>
 
 #include "force_rmmod.h"
 
@@ -383,6 +385,30 @@ unsigned long *fr_victim_holder(struct module *victim, unsigned long value)
 
 	fr_victim_each_word(victim, fr_victim_is_holder, &holder);
 	return holder.word;
+}
+
+/* By a mapping of its own: it may stand in memory that cannot be written to any more. */
+static int fr_victim_clear(unsigned long *word)
+{
+	struct page *page = vmalloc_to_page(word);
+	void *alias = page ? vmap(&page, 1, VM_MAP, PAGE_KERNEL) : NULL;
+
+	if (!alias)
+		return -ENOMEM;
+
+	WRITE_ONCE(*(unsigned long *)(alias + offset_in_page(word)), 0);
+	vunmap(alias);
+	return 0;
+}
+
+static int fr_victim_forget_word(struct module *victim, unsigned long *word, void *data)
+{
+	return *word == *(unsigned long *)data ? fr_victim_clear(word) : 0;
+}
+
+int fr_victim_forget(struct module *victim, unsigned long value)
+{
+	return fr_victim_each_word(victim, fr_victim_forget_word, &value);
 }
 
 bool fr_victim_has(const struct module *victim, const void *address)
