@@ -58,6 +58,7 @@ extern const struct net_device_ops fa_netdev_ops;
 /* probe.c */
 FA_PAIR(probe);
 FA_PAIR(probe_devres);
+FA_PAIR(probe_remove);
 FA_PAIR(probe_attach);
 FA_PAIR(probe_async);
 FA_PAIR(probe_pci);

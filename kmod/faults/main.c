@@ -48,6 +48,7 @@ static const struct fa_row fa_rows[] = {
 	{ "busy", FA_IN_INIT, NULL, NULL, fa_die_busy },
 	{ "probe", FA_IN_START, fa_probe_start, fa_probe_stop, NULL },
 	{ "probe_devres", FA_IN_START, fa_probe_devres_start, fa_probe_devres_stop, NULL },
+	{ "probe_remove", FA_IN_START, fa_probe_remove_start, fa_probe_remove_stop, NULL },
 	{ "probe_attach", FA_IN_START, fa_probe_attach_start, fa_probe_attach_stop, NULL },
 	{ "probe_async", FA_IN_START, fa_probe_async_start, fa_probe_async_stop, NULL },
 	{ "probe_pci", FA_IN_START, fa_probe_pci_start, fa_probe_pci_stop, NULL },

@@ -7,7 +7,8 @@
  * own, or for a device of the PCI bus that nobody wants (probe_pci). The dead task
  * leaves the device's lock taken, the device half bound, and probes counted as
  * running. The log shows "resources of NAME given back" when they are. With
- * probe_devres things that are in use lie in what is given back.
+ * probe_devres things that are in use lie in what is given back. With probe_remove it
+ * is not probe that dies, but what gives back, when exit unregisters the driver.
  */
 #include <linux/device.h>
 #include <linux/etherdevice.h>
@@ -28,9 +29,13 @@
 
 static struct platform_device *fa_probe_device;
 
+static bool fa_probe_ends;
+
 static void fa_probe_given_back(void *data)
 {
 	pr_info("resources of %s given back\n", dev_name(data));
+	if (fa_fault && fa_probe_ends)
+		fa_die_null();
 }
 
 struct fa_probe_memory {
@@ -109,7 +114,7 @@ static int fa_probe_any(struct device *dev)
 
 	if (fa_fault && fa_probe_in_use)
 		ret = fa_probe_use(dev);
-	if (fa_fault && !ret)
+	if (fa_fault && !ret && !fa_probe_ends)
 		fa_die_null();
 
 	return ret;
@@ -160,6 +165,17 @@ int fa_probe_devres_start(void)
 }
 
 void fa_probe_devres_stop(void)
+{
+	fa_probe_stop();
+}
+
+int fa_probe_remove_start(void)
+{
+	fa_probe_ends = true;
+	return fa_probe_start();
+}
+
+void fa_probe_remove_stop(void)
 {
 	fa_probe_stop();
 }

@@ -354,6 +354,18 @@ def test_dead_asynchronous_probe(guest: Guest, upload: Upload, readall: str) -> 
     check_rescued(guest, faults, readall, scenario)
 
 
+def test_half_unregistered_is_refused(guest: Guest, upload: Upload) -> None:
+    """Exit died while the driver core took its driver apart: nobody can do that once more."""
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    assert guest.insmod(faults, {"scenario": "probe_remove"}) == OK
+    assert guest.rmmod("faults") == KILLED
+    for _ in range(2):
+        assert guest.insmod(rescue, {"target": "faults"}, call="init") == "ENOTSUP", rescue_log(guest)
+        assert "driver faults_probe: somebody died who unregistered it" in rescue_log(guest)
+        assert guest.initstate("faults") == "going"
+    assert len(find_splats(guest.log())) == 1
+
+
 @pytest.mark.parametrize("scenario", ["sleep", "busy"])
 def test_slow_is_not_dead(guest: Guest, upload: Upload, scenario: str) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
