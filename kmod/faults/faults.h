@@ -61,6 +61,7 @@ FA_PAIR(probe_devres);
 FA_PAIR(probe_remove);
 FA_PAIR(probe_attach);
 FA_PAIR(probe_async);
+FA_PAIR(probe_async_devres);
 FA_PAIR(probe_pci);
 
 /* device.c */

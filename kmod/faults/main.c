@@ -51,6 +51,8 @@ static const struct fa_row fa_rows[] = {
 	{ "probe_remove", FA_IN_START, fa_probe_remove_start, fa_probe_remove_stop, NULL },
 	{ "probe_attach", FA_IN_START, fa_probe_attach_start, fa_probe_attach_stop, NULL },
 	{ "probe_async", FA_IN_START, fa_probe_async_start, fa_probe_async_stop, NULL },
+	{ "probe_async_devres", FA_IN_START, fa_probe_async_devres_start,
+	  fa_probe_async_devres_stop, NULL },
 	{ "probe_pci", FA_IN_START, fa_probe_pci_start, fa_probe_pci_stop, NULL },
 	/* what it leaves behind when it dies in init */
 	FA_LEFT(platform_device),

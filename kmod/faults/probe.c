@@ -69,7 +69,7 @@ static int fa_probe_use_memory(struct device *dev)
 	mod_timer(&memory->timer, jiffies + 3600 * HZ);
 	memory->misc = (struct miscdevice){
 		.minor = MISC_DYNAMIC_MINOR,
-		.name = "faults_misc",
+		.name = FA_PROBE_NAME,
 		.fops = &fa_probe_fops,
 	};
 	return misc_register(&memory->misc);
@@ -221,6 +221,17 @@ void fa_probe_async_stop(void)
 {
 	fa_probe_stop();
 	fa_misc_stop();
+}
+
+int fa_probe_async_devres_start(void)
+{
+	fa_probe_in_use = true;
+	return fa_probe_async_start();
+}
+
+void fa_probe_async_devres_stop(void)
+{
+	fa_probe_async_stop();
 }
 
 static int fa_probe_pci(struct pci_dev *pdev, const struct pci_device_id *id)

@@ -86,3 +86,17 @@ struct device *fr_devres_find(const struct module *victim, const unsigned long *
 		fr_devices_each(fr_devres_look, &search);
 	return search.found;
 }
+
+bool fr_devres_covers(struct device *dev, const void *object)
+{
+	struct list_head *node;
+	bool found = false;
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->devres_lock, flags);
+	list_for_each(node, &dev->devres_head)
+		found |= (unsigned long)object - (unsigned long)node < ksize(node);
+	spin_unlock_irqrestore(&dev->devres_lock, flags);
+
+	return found;
+}

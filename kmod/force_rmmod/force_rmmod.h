@@ -226,6 +226,9 @@ u64 fr_devices_order(const struct kobject *kobj);
 struct device *fr_devres_find(const struct module *victim, const unsigned long *words,
 			      size_t count);
 
+/* Whether an object lies in what devres keeps for a device. */
+bool fr_devres_covers(struct device *dev, const void *object);
+
 /*
  * undo.c: undo what the victim left behind, or, without apply, only look.
  * repairs_only stops after the stage FR_REPAIR. Returns how many there were.
@@ -264,6 +267,9 @@ void fr_undo_steps(struct module *victim, bool repairs_only);
 
 /* Whether what is being undone are repairs only: the victim keeps all else. */
 extern bool fr_undo_repairs;
+
+/* Whether something registered would be lost if devres gave back what it keeps for a device. */
+bool fr_undo_needs_devres(struct module *victim, struct device *dev);
 
 /*
  * guard_journal.c: when an object was registered, larger for later, 0 if unknown;

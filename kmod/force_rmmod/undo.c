@@ -16,6 +16,7 @@
  * What no row finds, such as memory, or an object whose only pointer was on the
  * dead stack, stays behind.
  */
+#include <linux/device.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/module.h>
@@ -291,6 +292,41 @@ int fr_undo(struct module *victim, bool apply, bool repairs_only)
 
 	fr_undo_repairs = repairs_only;
 	return apply ? fr_undo_all(victim, last) : fr_undo_look_all(victim, last);
+}
+
+static bool fr_undo_is_kept(struct module *victim, struct device *dev, const struct fr_find *find)
+{
+	unsigned long word = (unsigned long)find->object;
+	struct device *keeper = NULL;
+
+	if (find->kind == &fr_kind_netdev)
+		keeper = fr_devres_find(victim, &word, 1);
+	put_device(keeper);
+
+	return keeper == dev || fr_devres_covers(dev, find->object);
+}
+
+bool fr_undo_needs_devres(struct module *victim, struct device *dev)
+{
+	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = true };
+	struct fr_find *find;
+	bool needed = false;
+
+	/* Some things are found in memory only. */
+	if (!fr_scan_done())
+		fr_scan(victim);
+
+	fr_undo_find(victim, FR_ACTIVE, FR_OBJECT, &finds);
+	list_for_each_entry(find, &finds.list, list) {
+		if (!fr_undo_is_kept(victim, dev, find))
+			continue;
+		pr_err("%s %s: lies in what device %s keeps until it has no driver\n",
+		       find->kind->name, find->text, dev_name(dev));
+		needed = true;
+	}
+
+	fr_undo_forget(&finds);
+	return needed;
 }
 
 void fr_undo_steps(struct module *victim, bool repairs_only)

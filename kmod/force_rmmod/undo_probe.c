@@ -12,9 +12,9 @@
  * driver whose remove is not called, since probe never ended. So it is unbound as the
  * driver core does it, which also gives back what devres keeps; and that may be in use
  * by other things of the victim's, which go first: it is left to the rows of drivers
- * and devices. Only from a victim that stays is it unbound here. Where remove cannot
- * be kept from being called the driver is only taken off the device, and what devres
- * keeps stays.
+ * and devices. Only from a victim that stays is it unbound here, if none of them
+ * is in there. Where remove cannot be kept from being called the driver is only taken
+ * off the device, and what devres keeps stays.
  */
 #include <linux/atomic.h>
 #include <linux/device.h>
@@ -209,7 +209,7 @@ static int fr_probe_check(struct module *victim, void *object)
 	lock = fr_tasks_lock(&dev->mutex, (char *)dev - FR_PROBE_BEFORE,
 			     FR_PROBE_BEFORE + sizeof(*dev));
 	if (lock == FR_LOCK_DEAD)
-		return 0;
+		return fr_undo_repairs && fr_undo_needs_devres(victim, dev) ? -EBUSY : 0;
 
 	pr_err("device %s: %s\n", dev_name(dev),
 	       lock == FR_LOCK_HELD ? "somebody living has its lock" :

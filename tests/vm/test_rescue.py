@@ -103,11 +103,11 @@ STUCK = (
         log=(
             r"undo: timer allocated, calls fa_probe_fires \[faults\]",
             "undo: interrupt handler faults_probe, number 5",
-            r"undo: misc device faults_misc, minor \d+",
+            r"undo: misc device faults_probe, minor \d+",
             "undo: network device faults0",
             "undo: driver faults_probe of bus platform",
         ),
-        gone=("/sys/class/net/faults0", "/sys/class/misc/faults_misc", "/sys/devices/platform/faults_probe"),
+        gone=("/sys/class/net/faults0", "/sys/class/misc/faults_probe", "/sys/devices/platform/faults_probe"),
     ),
     Scenario(
         "probe_attach",
@@ -352,6 +352,26 @@ def test_dead_asynchronous_probe(guest: Guest, upload: Upload, readall: str) -> 
     assert guest.rmmod("force_rmmod", seconds=20) == OK
     assert guest.read("/tmp/loader") == "0\n"
     check_rescued(guest, faults, readall, scenario)
+
+
+def test_in_use_in_a_dead_asynchronous_probe(guest: Guest, upload: Upload) -> None:
+    """The module stays, with what it has registered; some of that lies in what would be given back."""
+    faults, rescue = upload("faults"), upload("force_rmmod")
+    load = f"kmodctl finit {faults} scenario=probe_async_devres > /tmp/loader 2>&1 < /dev/null &"
+    guest.run("sh", "-c", load)
+    wait_for(guest, "dmesg | grep -q 'end trace'")
+    assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == "EBUSY"
+    log = rescue_log(guest)
+    for thing in (
+        r"timer allocated, calls fa_probe_fires \[faults\]",
+        r"misc device faults_probe, minor \d+",
+        "network device faults0",
+    ):
+        line = f"{thing}: lies in what device faults_probe keeps until it has no driver"
+        assert any(re.fullmatch(line, text) for text in log), (line, log)
+    assert not any("faults_misc" in text and "lies in" in text for text in log)
+    assert exists(guest, "/sys/class/net/faults0")
+    assert len(find_splats(guest.log())) == 1
 
 
 def test_half_unregistered_is_refused(guest: Guest, upload: Upload) -> None:
