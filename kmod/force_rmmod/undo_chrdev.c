@@ -37,7 +37,7 @@ static int fr_chrdev_resolve(void)
 	return fr_tasks_can_lock(fr_chrdevs_lock, "chrdevs_lock") ? 0 : -EBUSY;
 }
 
-/* The next device; after the last one NULL. It stood in the bucket before this one. */
+/* The next device, or NULL after the last one; *bucket is one more than where it stands. */
 static struct cdev *fr_cdev_next(struct compat_probe **probe, unsigned int *bucket)
 {
 	for (;;) {
