@@ -6,6 +6,7 @@
  * lists that lead to the dead part of the stack, and a signal: on x86 an oops
  * from a trap such as BUG() also sends one, which the loader's error is to
  * replace. Whatever a spinlock guards stays locked: that can only be told.
+ * Nothing in this file is traced, see Kbuild.
  */
 #include <linux/interrupt.h>
 #include <linux/irqflags.h>
@@ -90,7 +91,12 @@ static void fr_context_restore_atomic(const struct fr_context *context, char *te
 
 void fr_context_restore(const struct fr_context *context, char *text, size_t size)
 {
+	/* First: what is called after it may be traced, in the room that there is. */
+	bool hooked = compat_return_hooks_restore(&context->hooks);
+
 	fr_context_restore_atomic(context, text, size);
+	if (hooked)
+		fr_context_tell(text, size, "functions whose return is traced did not return");
 	__set_current_state(TASK_RUNNING);
 
 	if (rcu_preempt_depth() > context->rcu)
@@ -104,9 +110,6 @@ void fr_context_restore(const struct fr_context *context, char *text, size_t siz
 
 	while (compat_migration_disabled() > context->migration)
 		migrate_enable();
-
-	if (compat_return_hooks_restore(&context->hooks))
-		fr_context_tell(text, size, "functions whose return is traced did not return");
 
 	current->plug = context->plug;
 	current->flags = (current->flags & ~FR_CONTEXT_FLAGS) | context->flags;

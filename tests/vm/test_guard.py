@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
 PARAMETERS = "/sys/module/force_rmmod/parameters"
 GUARD = "/sys/module/force_rmmod/guard"
+TRACING = "/sys/kernel/tracing"
 
 readall = test_rescue.readall  # the fixture
 
@@ -197,6 +198,24 @@ def test_not_its_business(guest: Guest, upload: Upload) -> None:
     assert guest.write(f"{PARAMETERS}/target", "faults") == OK
     assert guest.rmmod("faults") == OK
     check_well(guest, faults, "null")
+
+
+def test_while_functions_are_traced(guest: Guest, upload: Upload) -> None:
+    """The tracer waits for the returns of functions that do not return any more: it is told."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    if "function_graph" not in guest.read(f"{TRACING}/available_tracers").split():
+        pytest.skip("this kernel has no tracer function_graph")
+    assert guest.write(f"{TRACING}/set_graph_function", "fr_guard_run") == OK
+    assert guest.write(f"{TRACING}/current_tracer", "function_graph") == OK
+    for kind in ("null", "setter", "exit"):
+        line = die(guest, faults, kind)
+        assert line.endswith("; repaired: functions whose return is traced did not return"), line
+        assert guest.write(f"{TRACING}/tracing_on", "1") == OK  # an oops turns it off
+        check_well(guest, faults, kind)
+    assert guest.write(f"{TRACING}/current_tracer", "nop") == OK
+    assert guest.rmmod("force_rmmod") == OK
+    assert len(find_splats(guest.log())) == 3
 
 
 @pytest.mark.parametrize("scenario", ["interrupt", "overflow"])
