@@ -168,7 +168,10 @@ static int fr_guard_try(struct fr_call *call)
 	mutex_lock(&fr_undo_lock);
 	fr_undone[0] = '\0';
 	fr_journal_use(call->journal);
+	/* One who is to be killed has to be let go all the more. */
+	fr_context_hide_signals();
 	ret = fr_call_run(&undo, fr_guard_clear, call);
+	fr_context_show_signals();
 	fr_journal_use(NULL);
 	fr_scan_forget();
 	fr_lookup_forget();

@@ -42,6 +42,10 @@ void fr_context_save(struct fr_context *context);
 bool fr_context_is_same(const struct fr_context *context);	/* not in an interrupt */
 void fr_context_restore(const struct fr_context *context, char *text, size_t size);
 
+/* Between the two nothing that waits gives up for a signal that has come before. */
+void fr_context_hide_signals(void);
+void fr_context_show_signals(void);
+
 /* guard_locks.c: gives back what current, which died, holds; names it in text. */
 void fr_locks_release(struct module *victim, char *text, size_t size);
 

@@ -16,7 +16,9 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/thread_info.h>
 
 #include "guard.h"
 
@@ -114,4 +116,25 @@ void fr_context_restore(const struct fr_context *context, char *text, size_t siz
 	current->plug = context->plug;
 	current->flags = (current->flags & ~FR_CONTEXT_FLAGS) | context->flags;
 	fr_context_drop_signals(context);
+}
+
+/* Nobody but current replaces it. */
+static spinlock_t *fr_context_siglock(void)
+{
+	return &rcu_dereference_raw(current->sighand)->siglock;
+}
+
+/* Whoever asks, also for fatal ones, looks at this flag first. */
+void fr_context_hide_signals(void)
+{
+	spin_lock_irq(fr_context_siglock());
+	clear_thread_flag(TIF_SIGPENDING);
+	spin_unlock_irq(fr_context_siglock());
+}
+
+void fr_context_show_signals(void)
+{
+	spin_lock_irq(fr_context_siglock());
+	recalc_sigpending();
+	spin_unlock_irq(fr_context_siglock());
 }

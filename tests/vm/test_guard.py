@@ -257,15 +257,20 @@ def test_comes_and_goes(guest: Guest, upload: Upload) -> None:
     assert len(find_splats(guest.log())) == 3
 
 
-def test_what_is_in_use_is_not_freed(guest: Guest, upload: Upload) -> None:
-    """A thread that does not end: insmod waits, and says so."""
-    guarded(guest, upload)
-    faults = upload("faults")
-    guest.run("sh", "-c", f"kmodctl finit {faults} scenario=stubborn > /tmp/loader 2>&1 < /dev/null &")
+def wait_for_stubborn(guest: Guest, faults: str) -> None:
+    """Until insmod waits for a thread that does not end."""
+    script = f"kmodctl finit {faults} scenario=stubborn > /tmp/loader 2>&1 < /dev/null & echo $! > /tmp/pid"
+    guest.run("sh", "-c", script)
     wait_for(guest, "dmesg | grep -q 'guard: faults cannot be let go'")
     assert guest.read("/tmp/loader") == ""
     assert report(guest)["waiting"] == 1
     assert guest.rmmod("force_rmmod") == "EAGAIN"
+
+
+def test_what_is_in_use_is_not_freed(guest: Guest, upload: Upload) -> None:
+    """A thread that does not end: insmod waits, and says so."""
+    guarded(guest, upload)
+    wait_for_stubborn(guest, upload("faults"))
     assert guest.write("/sys/module/faults/parameters/release", "1") == OK
     wait_for(guest, "[ -s /tmp/loader ]")
     assert guest.read("/tmp/loader") == "14\n"  # EFAULT
@@ -293,6 +298,18 @@ def test_force_lets_go(guest: Guest, upload: Upload, scenario: str, line: str) -
     assert [text for text in rescue_log(guest) if re.fullmatch(line, text)], rescue_log(guest)
     assert "faults" not in guest.modules()
     assert report(guest)["waiting"] == 0
+def test_who_waits_is_killed(guest: Guest, upload: Upload) -> None:
+    """It is let go when nothing is in use any more, as everybody."""
+    guarded(guest, upload)
+    wait_for_stubborn(guest, upload("faults"))
+    pid = guest.read("/tmp/pid").strip()
+    assert guest.run("kill", "-KILL", pid).returncode == 0
+    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
+    wait_for(guest, f"[ ! -e /proc/{pid} ]")
+    assert "faults" not in guest.modules()
+    assert report(guest)["waiting"] == 0
+    assert guest.rmmod("force_rmmod") == OK
+    assert len(find_splats(guest.log())) == 1
 
 
 def slabs(guest: Guest) -> dict[str, int]:
