@@ -319,9 +319,11 @@ static void fr_guard_live(struct module *mod)
 	if (!guarded)
 		return;
 
-	guarded->exit = mod->exit;
-	if (mod->exit)
+	/* A guard that has just come may have found it live before it is told so. */
+	if (mod->exit && mod->exit != fr_exits[guarded - fr_guarded]) {
+		guarded->exit = mod->exit;
 		mod->exit = fr_exits[guarded - fr_guarded];
+	}
 	fr_params_free(guarded);
 	fr_guard_let_us_go(guarded);
 }

@@ -312,6 +312,18 @@ def test_who_waits_is_killed(guest: Guest, upload: Upload) -> None:
     assert len(find_splats(guest.log())) == 1
 
 
+def test_found_before_it_is_told(guest: Guest, upload: Upload, build_changed: BuildChanged) -> None:
+    """A guard that comes may find a module live and hear of it then: it takes its exit once."""
+    told = "\t\tfr_guard_live(data);"
+    ko = build_changed("force_rmmod", ("guard.c", told, f"{told[:-1]}, fr_guard_live(data);"))
+    assert guest.insmod(guest.upload(ko), {"guard": "*"}, call="init") == OK
+    faults = upload("faults")
+    assert guest.insmod(faults, {"scenario": "exit"}) == OK
+    assert guest.rmmod("faults") == OK
+    assert "guard: exit of faults died" in rescue_log(guest)[-1]
+    check_well(guest, faults, "exit")
+
+
 def slabs(guest: Guest) -> dict[str, int]:
     """Objects in use of each slab cache."""
     guest.write("/proc/sys/vm/drop_caches", "3")
