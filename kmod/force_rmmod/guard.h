@@ -51,7 +51,6 @@ void fr_locks_release(struct module *victim, char *text, size_t size);
 
 /* guard_call.c: calls of the guarded modules' code, any number at a time. */
 struct fr_call {
-	struct task_struct *task;
 	struct fr_call *outer;		/* of the same task */
 	struct module *mod;
 	const char *what;		/* the function that is called, for people */

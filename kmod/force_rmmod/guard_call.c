@@ -2,7 +2,7 @@
 /*
  * guard_call.c - calls that an oops ends like an error
  *
- * A die notifier sees every oops after its report is complete. If the task has
+ * A die notifier sees every oops, on x86 after its report is complete. If the task has
  * a guarded call under way, and the exception came from that call's own part of
  * the stack and not from an interrupt, the exception returns to the landing of
  * the call instead of killing the task. Everything else takes its usual course.
@@ -25,7 +25,13 @@
 #define FR_CALLS 64
 #define FR_STACK_GUARD PAGE_SIZE	/* below the stack, never mapped */
 
-static struct fr_call *fr_calls[FR_CALLS];
+/* The call is on its task's stack: only that task may look at it. */
+struct fr_slot {
+	struct task_struct *task;	/* NULL: the slot is free */
+	struct fr_call *call;		/* the innermost; NULL while it comes or goes */
+};
+
+static struct fr_slot fr_slots[FR_CALLS];
 
 int fr_landing_enter(int (*fn)(void *data), void *data)
 {
@@ -33,50 +39,54 @@ int fr_landing_enter(int (*fn)(void *data), void *data)
 }
 
 /* Only current enters and removes its own. */
-static struct fr_call **fr_call_slot(void)
+static struct fr_slot *fr_call_slot(void)
 {
-	struct fr_call *call;
 	int i;
 
-	for (i = 0; i < FR_CALLS; i++) {
-		call = READ_ONCE(fr_calls[i]);
-		if (call && READ_ONCE(call->task) == current)
-			return &fr_calls[i];
-	}
+	for (i = 0; i < FR_CALLS; i++)
+		if (READ_ONCE(fr_slots[i].task) == current)
+			return &fr_slots[i];
 
 	return NULL;
 }
 
+static struct fr_call *fr_call_innermost(void)
+{
+	struct fr_slot *slot = fr_call_slot();
+
+	return slot ? READ_ONCE(slot->call) : NULL;
+}
+
 static bool fr_call_enter(struct fr_call *call)
 {
-	struct fr_call **slot;
+	struct fr_slot *slot = fr_call_slot();
 	int i;
 
-	call->task = current;
-	slot = fr_call_slot();
-	if (slot) {
-		call->outer = *slot;
-		WRITE_ONCE(*slot, call);
-		return true;
-	}
+	for (i = 0; i < FR_CALLS && !slot; i++)
+		if (!cmpxchg(&fr_slots[i].task, NULL, current))
+			slot = &fr_slots[i];
+	if (!slot)
+		return false;
 
-	for (i = 0; i < FR_CALLS; i++)
-		if (!cmpxchg(&fr_calls[i], NULL, call))
-			return true;
-
-	return false;
+	call->outer = slot->call;
+	WRITE_ONCE(slot->call, call);
+	return true;
 }
 
 static void fr_call_leave(struct fr_call *call)
 {
-	WRITE_ONCE(*fr_call_slot(), call->outer);
+	struct fr_slot *slot = fr_call_slot();
+
+	WRITE_ONCE(slot->call, call->outer);
+	if (!call->outer)
+		smp_store_release(&slot->task, NULL);
 }
 
 struct fr_call *fr_call_current(void)
 {
-	struct fr_call **slot = fr_call_slot();
+	struct fr_call *call = fr_call_innermost();
 
-	return slot && fr_context_is_same(&(*slot)->context) ? *slot : NULL;
+	return call && fr_context_is_same(&call->context) ? call : NULL;
 }
 
 static bool fr_call_is_ours(const struct fr_call *call, struct pt_regs *regs)
@@ -100,17 +110,15 @@ static bool fr_call_is_ours(const struct fr_call *call, struct pt_regs *regs)
 static int fr_call_die(struct notifier_block *block, unsigned long event, void *data)
 {
 	const struct die_args *args = data;
-	struct fr_call **slot;
 	struct fr_call *call;
 
 	if (event != DIE_OOPS || !args->regs)
 		return NOTIFY_DONE;
 
-	slot = fr_call_slot();
-	if (!slot || !fr_call_is_ours(*slot, args->regs))
+	call = fr_call_innermost();
+	if (!call || !fr_call_is_ours(call, args->regs))
 		return NOTIFY_DONE;
 
-	call = *slot;
 	call->died = true;
 	strscpy(call->reason, args->str, sizeof(call->reason));
 	snprintf(call->place, sizeof(call->place), "%pS",
