@@ -5,8 +5,11 @@
 
 #include <linux/types.h>
 
+struct bio_list;
+struct blk_plug;
 struct module;
 struct pt_regs;
+struct reclaim_state;
 struct task_struct;
 
 /* Where a guarded call goes on if it does not come back by itself. */
@@ -33,6 +36,9 @@ struct fr_context {
 	int rcu, pagefaults, migration;
 	struct compat_return_hooks hooks;
 	struct blk_plug *plug;
+	struct bio_list *bios;
+	struct reclaim_state *reclaim;
+	void *journal;
 	unsigned int flags;
 	unsigned long signals;	/* those of FR_CONTEXT_SIGNALS that are pending */
 };

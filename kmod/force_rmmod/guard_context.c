@@ -41,6 +41,9 @@ void fr_context_save(struct fr_context *context)
 	context->migration = compat_migration_disabled();
 	compat_return_hooks_save(&context->hooks);
 	context->plug = current->plug;
+	context->bios = current->bio_list;
+	context->reclaim = current->reclaim_state;
+	context->journal = current->journal_info;
 	context->flags = current->flags & FR_CONTEXT_FLAGS;
 	context->signals = fr_context_signals();
 }
@@ -114,6 +117,9 @@ void fr_context_restore(const struct fr_context *context, char *text, size_t siz
 		migrate_enable();
 
 	current->plug = context->plug;
+	current->bio_list = context->bios;
+	current->reclaim_state = context->reclaim;
+	current->journal_info = context->journal;
 	current->flags = (current->flags & ~FR_CONTEXT_FLAGS) | context->flags;
 	fr_context_drop_signals(context);
 }
