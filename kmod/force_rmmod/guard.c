@@ -394,6 +394,7 @@ int fr_guard_init(void)
 	if (ret)
 		return ret;
 
+	fr_locks_init();
 	ret = fr_call_init();
 	if (ret)
 		return ret;

@@ -53,6 +53,7 @@ void fr_context_hide_signals(void);
 void fr_context_show_signals(void);
 
 /* guard_locks.c: gives back what current, which died, holds; names it in text. */
+void fr_locks_init(void);
 void fr_locks_release(struct module *victim, char *text, size_t size);
 
 /* guard_call.c: calls of the guarded modules' code, any number at a time. */

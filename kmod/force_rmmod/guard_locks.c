@@ -4,8 +4,9 @@
  *
  * They are its own still, so it may release them. There is no list of what a
  * task holds: looked at are the locks below, under which the kernel calls
- * modules or reads what they hand over, and those of all devices. That of a
- * half-probed device goes when the probe is undone (undo_probe.c).
+ * modules or reads what they hand over, that which the undoing itself takes, and
+ * those of all devices. That of a half-probed device goes when the probe is undone
+ * (undo_probe.c).
  */
 #include <linux/device.h>
 #include <linux/kernel.h>
@@ -17,25 +18,30 @@
 #include "force_rmmod.h"
 #include "guard.h"
 
-#define FR_LOCK(name, type) \
-	static type *fr_lock_##name(void) { return fr_lookup(#name, sizeof(type)); }
-
 /* In the order in which they are released: what is taken inside others first. */
 #define FR_MUTEXES(m) \
-	m(chrdevs_lock) m(misc_mtx) m(slab_mutex) m(wq_pool_mutex) m(kprobe_mutex) \
+	m(module_mutex) m(chrdevs_lock) m(misc_mtx) m(slab_mutex) m(wq_pool_mutex) m(kprobe_mutex) \
 	m(input_mutex) m(cpuhp_state_mutex) m(rtnl_mutex)
-
-#define FR_MUTEX(name) FR_LOCK(name, struct mutex)
-FR_MUTEXES(FR_MUTEX)
-FR_LOCK(pernet_ops_rwsem, struct rw_semaphore)
 
 struct fr_mutex {
 	const char *name;
-	struct mutex *(*find)(void);
+	struct mutex *lock;	/* NULL: the kernel has none */
 };
 
-#define FR_MUTEX_ROW(name) { #name, fr_lock_##name },
-static const struct fr_mutex fr_mutexes[] = { FR_MUTEXES(FR_MUTEX_ROW) };
+#define FR_MUTEX_ROW(name) { #name, NULL },
+static struct fr_mutex fr_mutexes[] = { FR_MUTEXES(FR_MUTEX_ROW) };
+static struct rw_semaphore *fr_locks_nets;
+
+#define FR_MUTEX_FIND(name) (mutex++)->lock = fr_lookup(#name, sizeof(struct mutex));
+
+/* A look-up takes kprobe_mutex, which the dead may hold. */
+void fr_locks_init(void)
+{
+	struct fr_mutex *mutex = fr_mutexes;
+
+	FR_MUTEXES(FR_MUTEX_FIND)
+	fr_locks_nets = fr_lookup("pernet_ops_rwsem", sizeof(struct rw_semaphore));
+}
 
 static void fr_locks_tell(char *text, size_t size, const char *what, const char *name)
 {
@@ -69,7 +75,6 @@ static int fr_locks_device(struct device *dev, void *data)
 
 void fr_locks_release(struct module *victim, char *text, size_t size)
 {
-	struct rw_semaphore *nets = fr_lock_pernet_ops_rwsem();
 	struct fr_locks_walk walk = { victim, NULL };
 	struct mutex *lock;
 	size_t i;
@@ -81,15 +86,15 @@ void fr_locks_release(struct module *victim, char *text, size_t size)
 	}
 
 	for (i = 0; i < ARRAY_SIZE(fr_mutexes); i++) {
-		lock = fr_mutexes[i].find();
+		lock = fr_mutexes[i].lock;
 		if (!lock || !fr_locks_is_held(lock))
 			continue;
 		fr_locks_tell(text, size, "lock", fr_mutexes[i].name);
 		mutex_unlock(lock);
 	}
 
-	if (nets && compat_rwsem_writer(nets) == (unsigned long)current) {
+	if (fr_locks_nets && compat_rwsem_writer(fr_locks_nets) == (unsigned long)current) {
 		fr_locks_tell(text, size, "lock", "pernet_ops_rwsem");
-		up_write(nets);
+		up_write(fr_locks_nets);
 	}
 }
