@@ -56,7 +56,9 @@ void fr_context_show_signals(void);
 void fr_locks_init(void);
 void fr_locks_release(struct module *victim, char *text, size_t size);
 
-/* guard_call.c: calls of the guarded modules' code, any number at a time. */
+/* guard_call.c: calls of the guarded modules' code, of so many tasks at a time. */
+#define FR_CALLS 64
+
 struct fr_call {
 	struct fr_call *outer;		/* of the same task */
 	struct module *mod;

@@ -22,7 +22,6 @@
 
 #include "guard.h"
 
-#define FR_CALLS 64
 #define FR_STACK_GUARD PAGE_SIZE	/* below the stack, never mapped */
 
 /* The call is on its task's stack: only that task may look at it. */

@@ -240,6 +240,8 @@ static int fr_journal_probe(const struct fr_probe *probe, struct kretprobe *at)
 		at->entry_handler = fr_journal_enter;
 		at->handler = fr_journal_leave;
 		at->data_size = sizeof(unsigned long);
+		/* The default is too few for functions that sleep. */
+		at->maxactive = FR_CALLS;
 		return register_kretprobe(at);
 	}
 
