@@ -46,6 +46,7 @@ struct fr_context {
 /* guard_context.c */
 void fr_context_save(struct fr_context *context);
 bool fr_context_is_same(const struct fr_context *context);	/* not in an interrupt */
+bool fr_context_is_probed(const struct fr_context *context);	/* but perhaps in a probe's */
 void fr_context_restore(const struct fr_context *context, char *text, size_t size);
 
 /* Between the two nothing that waits gives up for a signal that has come before. */
@@ -78,6 +79,9 @@ void fr_call_exit(void);
 
 /* The call in which current is, and not an interrupt on top of it; or NULL. */
 struct fr_call *fr_call_current(void);
+
+/* The same when a probe is hit, which may be by an exception of its own. */
+struct fr_call *fr_call_probed(struct pt_regs *regs);
 
 /* Calls fn; if it dies: call->died, and -EFAULT. */
 int fr_call_run(struct fr_call *call, int (*fn)(void *data), void *data);

@@ -88,6 +88,24 @@ struct fr_call *fr_call_current(void)
 	return call && fr_context_is_same(&call->context) ? call : NULL;
 }
 
+/* Whether an exception found the task in the call itself. */
+static bool fr_call_has_stack(const struct fr_call *call, struct pt_regs *regs)
+{
+	unsigned long sp = kernel_stack_pointer(regs);
+
+	return sp >= (unsigned long)task_stack_page(current) && sp < call->landing.sp;
+}
+
+struct fr_call *fr_call_probed(struct pt_regs *regs)
+{
+	struct fr_call *call = fr_call_innermost();
+
+	if (!call || !fr_context_is_probed(&call->context) || !fr_call_has_stack(call, regs))
+		return NULL;
+
+	return call;
+}
+
 static bool fr_call_is_ours(const struct fr_call *call, struct pt_regs *regs)
 {
 	unsigned long stack = (unsigned long)task_stack_page(current);
@@ -103,7 +121,7 @@ static bool fr_call_is_ours(const struct fr_call *call, struct pt_regs *regs)
 		return false;
 	}
 
-	return fr_context_is_same(&call->context) && sp >= stack && sp < call->landing.sp;
+	return fr_context_is_same(&call->context) && fr_call_has_stack(call, regs);
 }
 
 static int fr_call_die(struct notifier_block *block, unsigned long event, void *data)

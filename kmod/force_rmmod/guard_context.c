@@ -53,6 +53,15 @@ bool fr_context_is_same(const struct fr_context *context)
 	return !((preempt_count() ^ context->preempt) & FR_CONTEXT_INTERRUPT);
 }
 
+/* One that is not made by ftrace is a breakpoint, which counts as an NMI. */
+bool fr_context_is_probed(const struct fr_context *context)
+{
+	unsigned int more = (preempt_count() & FR_CONTEXT_INTERRUPT) -
+			    (context->preempt & FR_CONTEXT_INTERRUPT);
+
+	return !more || more == NMI_OFFSET + HARDIRQ_OFFSET;
+}
+
 static void fr_context_tell(char *text, size_t size, const char *what)
 {
 	strlcat(text, *text ? ", " : "", size);

@@ -145,7 +145,7 @@ static bool fr_journal_is_direct(const struct fr_call *call, struct pt_regs *reg
 static int fr_journal_hit(struct kprobe *kprobe, struct pt_regs *regs)
 {
 	const struct fr_probe *probe;
-	struct fr_call *call = fr_call_current();
+	struct fr_call *call = fr_call_probed(regs);
 
 	if (!call || !call->journal)
 		return 0;
@@ -163,7 +163,7 @@ static int fr_journal_hit(struct kprobe *kprobe, struct pt_regs *regs)
 
 static int fr_journal_enter(struct kretprobe_instance *instance, struct pt_regs *regs)
 {
-	struct fr_call *call = fr_call_current();
+	struct fr_call *call = fr_call_probed(regs);
 
 	if (!call || !call->journal || !fr_journal_is_direct(call, regs))
 		return -ENOENT;

@@ -23,7 +23,7 @@ from harness.verdict.finding import Outcome
 from harness.verdict.splats import find_splats
 from harness.workbench import Options, Workbench, resolve_module
 from tests.vm import test_rescue
-from tests.vm.conftest import Upload, rescue_log
+from tests.vm.conftest import BuildChanged, Upload, rescue_log
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
@@ -185,6 +185,19 @@ def test_what_no_pointer_leads_to(guest: Guest, upload: Upload) -> None:
     assert undone
     order = [undone[1].index(name) for name in ("proc entry", "platform device", "workqueue")]
     assert order == sorted(order), line
+    check_well(guest, faults, "hidden")
+
+
+def test_probes_by_breakpoint(guest: Guest, upload: Upload, build_changed: BuildChanged) -> None:
+    """Where ftrace cannot make them, as behind its own call, a function is known all the same."""
+    offset = "at->kp.offset = IS_ENABLED(CONFIG_X86_KERNEL_IBT) ? 9 : 5;"
+    handler = "at->kp.pre_handler = fr_journal_hit;"
+    ko = build_changed("force_rmmod", ("guard_journal.c", handler, f"{handler}\n\t{offset}"))
+    assert guest.write("/proc/sys/debug/kprobes-optimization", "0") == OK
+    assert guest.insmod(guest.upload(ko), {"guard": "*"}, call="init") == OK
+    faults = upload("faults")
+    line = die(guest, faults, "hidden")
+    assert "platform device faults_hidden" in line
     check_well(guest, faults, "hidden")
 
 
