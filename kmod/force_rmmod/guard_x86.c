@@ -10,6 +10,7 @@
 #include <linux/ptrace.h>
 
 #include <asm/asm.h>
+#include <asm/cpufeature.h>
 #include <asm/processor-flags.h>
 
 #include "guard.h"
@@ -39,7 +40,10 @@ int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *dat
 	return ret;
 }
 
-/* Access to user space is over, and strings go upwards again. */
+/*
+ * Access to user space is over, and strings go upwards again. FRED remembers that
+ * an indirect call was still to find its ENDBR: the landing has none.
+ */
 void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs, int ret)
 {
 	regs->ip = landing->ip;
@@ -47,4 +51,8 @@ void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs,
 	regs->bp = landing->fp;
 	regs->ax = ret;
 	regs->flags &= ~(X86_EFLAGS_AC | X86_EFLAGS_DF);
+#ifdef CONFIG_X86_FRED
+	if (cpu_feature_enabled(X86_FEATURE_FRED))
+		regs->fred_cs.wfe = 0;
+#endif
 }
