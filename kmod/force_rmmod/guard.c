@@ -324,7 +324,6 @@ static void fr_guard_live(struct module *mod)
 		guarded->exit = mod->exit;
 		mod->exit = fr_exits[guarded - fr_guarded];
 	}
-	fr_params_free(guarded);
 	fr_guard_let_us_go(guarded);
 }
 
@@ -382,6 +381,7 @@ static int fr_guard_release(struct module *mod, void *data)
 	/* A rescue may have taken our exit away. */
 	if (mod->exit == fr_exits[guarded - fr_guarded])
 		mod->exit = guarded->exit;
+	fr_params_free(guarded);
 	*guarded = (struct fr_guarded){ };
 	return 0;
 }

@@ -105,7 +105,7 @@ void fr_params_restore(struct fr_guarded *guarded)
 	const struct kernel_param *real;
 	unsigned int i;
 
-	if (!guarded->params)
+	if (!guarded->real_params)
 		return;
 
 	kernel_param_lock(mod);
@@ -117,9 +117,10 @@ void fr_params_restore(struct fr_guarded *guarded)
 			files->attrs[i].param = real;
 	}
 	kernel_param_unlock(mod);
+	guarded->real_params = NULL;
 }
 
-/* Later, when nobody can be about to look at it any more. */
+/* With the module or the guard: a reader of its files may still look at it when it is live. */
 void fr_params_free(struct fr_guarded *guarded)
 {
 	kfree(guarded->params);
