@@ -198,10 +198,19 @@ static void say_interrupted(void)
 	}
 }
 
+/* Seconds of a clock that nobody sets. */
+static time_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec;
+}
+
 /* The next answer of a child: an errno, DIED or HANGS. Shows the log meanwhile. */
 static int wait_for(int pipe_end, int seconds)
 {
-	time_t end = time(NULL) + seconds;
+	time_t end = now() + seconds;
 	int error;
 
 	for (;;) {
@@ -217,7 +226,7 @@ static int wait_for(int pipe_end, int seconds)
 		if (sources[0].revents)
 			return DIED;
 		say_interrupted();
-		if (signals > 1 || (seconds != NO_LIMIT && time(NULL) > end))
+		if (signals > 1 || (seconds != NO_LIMIT && now() > end))
 			return HANGS;
 	}
 }
