@@ -11,7 +11,8 @@
  *	refcount	a number, or null
  *	used_by, uses	lists of modules
  *	holders		list of {kind, pid, command, descriptor, path, text}: kind is file,
- *			socket, mapping, mount or thread; what it does not have is null
+ *			socket, mapping, mount or thread; what it does not have, or cannot
+ *			be made out, is null
  *	registered	with --explain: list of {kind, text}
  *	rescue		with --explain: what a rescue would come to, otherwise null
  *	refusals	list of reasons against it
@@ -212,19 +213,28 @@ static size_t json_command(int pid, const char *text)
 	return strncmp(text, name, strlen(name)) ? 0 : strlen(name);
 }
 
+/* What follows "pid NUMBER, ", or NULL if a text begins otherwise. */
+static const char *json_pid(const char *text, int *pid)
+{
+	char *end;
+
+	if (strncmp(text, "pid ", 4))
+		return NULL;
+
+	*pid = strtol(text + 4, &end, 10);
+	return strncmp(end, ", ", 2) ? NULL : end + 2;
+}
+
 /* "pid NUMBER, COMMAND, ..." or "a mount of TYPE that no process sees" */
 static void json_holder(const char *text)
 {
 	const struct holder *holder = NULL;
 	const char *command, *mark = NULL;
-	char *end;
 	int pid = 0;
 
-	if (!strncmp(text, "pid ", 4)) {
-		pid = strtol(text + 4, &end, 10);
-		command = end + 2;
+	command = json_pid(text, &pid);
+	if (command)
 		holder = json_which(command + json_command(pid, command), &mark);
-	}
 
 	printf("{");
 	if (holder) {
@@ -232,7 +242,8 @@ static void json_holder(const char *text)
 		printf("\"pid\": %d, ", pid);
 		json_holder_fields(holder, command, mark);
 	} else {
-		printf("\"kind\": \"mount\", \"pid\": null, \"command\": null, ");
+		printf("\"kind\": %s, ", strncmp(text, "a mount of ", 11) ? "null" : "\"mount\"");
+		printf("\"pid\": null, \"command\": null, ");
 		printf("\"descriptor\": null, \"path\": null, ");
 	}
 	printf("\"text\": ");
