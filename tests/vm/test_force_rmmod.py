@@ -460,6 +460,23 @@ def test_interrupted(bench: Bench) -> None:
     assert bench.guest.rmmod("vms") == OK
 
 
+def test_nobody_waits_for_what_hangs(bench: Bench) -> None:
+    """When the program gives up, so does who reads what it says."""
+    bench.load("faults", {"fault": "0", "scenario": "stubborn"})
+    script = f"""
+mkfifo /tmp/said
+{bench.program} --no-scan faults > /tmp/said 2>&1 &
+program=$!
+(until [ "$(cat /sys/module/faults/initstate)" = going ]; do sleep 0.1; done
+kill -INT $program; sleep 2; kill -INT $program) > /dev/null 2>&1 &
+cat /tmp/said
+wait $program; echo $?
+"""
+    lines = bench.guest.run("sh", "-c", script, seconds=60).output.splitlines()
+    assert lines[-2:] == ["failed: the removal of faults does not return", "2"]
+    assert bench.guest.write("/sys/module/faults/parameters/release", "1") == OK
+
+
 def test_killed(bench: Bench) -> None:
     """SIGKILL cannot be caught; the child that made the system call cleans up."""
     bench.die()

@@ -50,6 +50,18 @@ void calls_catch_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* So that nothing else of ours takes their numbers. */
+void calls_open_missing(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 bool calls_interrupted(void)
 {
 	return signals;
@@ -159,6 +171,16 @@ static void body_of_delete(int pipe_end, const void *data)
 	answer(pipe_end, call_delete(data));
 }
 
+/* It may outlive us; who waits for the end of our output is not to wait for it. */
+static void let_go_of_output(void)
+{
+	int fd, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (null < 0 || dup2(null, fd) < 0)
+			close(fd);
+}
+
 /* Returns where its answers can be read, or -1. */
 static int start(call_body body, const void *data)
 {
@@ -175,6 +197,7 @@ static int start(call_body body, const void *data)
 		sigprocmask(SIG_SETMASK, &all, NULL);
 		setsid();
 		close(ends[0]);
+		let_go_of_output();
 		body(ends[1], data);
 		_exit(0);
 	}

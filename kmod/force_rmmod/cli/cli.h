@@ -57,6 +57,7 @@ struct load {
 	const char *parameters;
 };
 
+void calls_open_missing(void);	/* standard input, output and error */
 void calls_catch_signals(void);
 bool calls_interrupted(void);
 bool calls_lock(void);	/* false: another of us is at work */

@@ -310,6 +310,7 @@ int main(int argc, char **argv)
 	struct report_options report;
 	const char *wrong, *word;
 
+	calls_open_missing();
 	calls_catch_signals();
 	wrong = parse(argc, argv, &options, &word);
 	report.json = options.json;
