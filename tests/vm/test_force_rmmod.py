@@ -337,6 +337,11 @@ def test_hidden_addresses_and_log(bench: Bench) -> None:
     assert unseen["log"] == []
     assert "cannot be shown" in unseen["notes"][0]
     assert unseen["reason"].startswith("no such module is loaded")
+    bench.load("depend_a")
+    used = bench.ask("depend_s", how="logless")
+    assert (used["exit_code"], used["outcome"]) == (Exit.NO_VERDICT, "failed")  # as far as can be known
+    assert used["reason"].endswith("cannot be seen in the log")
+    assert bench.guest.rmmod("depend_a") == OK
     rescued = bench.ask("depend_s", how="logless")
     assert (rescued["exit_code"], rescued["outcome"]) == (Exit.OK, "rescued")
     bench.check_left_well()
@@ -403,6 +408,9 @@ def test_with_the_guard(bench: Bench) -> None:
     assert (answer["exit_code"], answer["outcome"]) == (Exit.OK, "rescued"), answer
     assert answer["notes"] == ["vms: asking the guard that is loaded"]
     assert bench.ask("vms")["outcome"] == "refused"
+    denied = bench.ask("depend_s", how="nobody")
+    assert (denied["exit_code"], denied["outcome"]) == (Exit.CHECK_FAILED, "refused")
+    assert "run this as root" in denied["reason"]
     for parameter, value in {"force": "N", "explain": "N", "scan": "Y"}.items():
         assert bench.guest.read(f"/sys/module/force_rmmod/parameters/{parameter}") == f"{value}\n"
     assert bench.guest.rmmod("force_rmmod") == OK

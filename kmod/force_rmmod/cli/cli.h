@@ -14,7 +14,7 @@
 enum exit_code {
 	RESCUED = 0,	/* it is gone; with --keep: can go; with --explain: was told */
 	REFUSED = 1,	/* the module or the kernel said no; the victim was not touched */
-	FAILED = 2,	/* it went wrong on the way */
+	FAILED = 2,	/* it went wrong on the way, or nobody knows how far it got */
 	USAGE = 3,
 };
 
@@ -44,6 +44,7 @@ bool symbols_read(const struct image *image, char *text, size_t size);
 void log_open(void);	/* only what comes from now on */
 int log_descriptor(void);	/* for poll(); -1 if the log cannot be read */
 void log_read(void);	/* hands what has come to report_step() */
+bool log_is_whole(void);	/* whether nothing was missed */
 
 /* calls.c: the system calls, each made by a child of ours */
 enum answer {
@@ -75,8 +76,9 @@ struct request {
 bool calls_guard_is_loaded(void);
 int calls_ask(const struct request *request);
 
-/* reasons.c: errnos in words; false if it is not certain that nothing was touched */
+/* reasons.c: errnos in words; false for one that nobody expects */
 bool reason_of_load(int error, const struct image *image, char *text, size_t size);
+bool comes_first(int error, const char *name);	/* before the module can be touched */
 const char *reason_of_delete(int error);
 bool is_built_in(const char *name);
 
@@ -101,7 +103,8 @@ struct line {
 const struct line *report_lines(void);
 const char *report_refusal(void);	/* the last step that was a refusal, or NULL */
 
-bool report_touched(void);	/* whether a step was one that changes something */
+bool report_begins(const char *text);	/* whether a step is the first about the target */
+bool report_touched(void);	/* whether one after that was one that changes something */
 bool report_missing(void);	/* whether the kernel did not tell an address */
 void report_again(void);	/* what follows is another try */
 

@@ -164,7 +164,7 @@ static int end_of_load(const struct options *options, const struct image *image,
 {
 	const char *refusal = report_refusal();
 	char reason[512];
-	bool untouched;
+	bool known;
 
 	if (error == DIED)
 		return report_end(FAILED, "failed",
@@ -176,11 +176,12 @@ static int end_of_load(const struct options *options, const struct image *image,
 		return report_end(REFUSED, "refused", "%s is built into the kernel",
 				  options->name);
 
-	untouched = reason_of_load(error, image, reason, sizeof(reason)) || refusal;
-	if (untouched && !report_touched())
+	known = reason_of_load(error, image, reason, sizeof(reason)) || refusal;
+	if (comes_first(error, options->name) || (known && log_is_whole() && !report_touched()))
 		return report_end(REFUSED, "refused", "%s", refusal ? refusal : reason);
 
-	return report_end(FAILED, "failed", "%s", refusal ? refusal : reason);
+	return report_end(FAILED, "failed", "%s%s", refusal ? refusal : reason,
+			  log_is_whole() ? "" : "; how far it got cannot be seen in the log");
 }
 
 static int end_of_explain(const char *name)

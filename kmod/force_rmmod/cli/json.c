@@ -62,7 +62,7 @@ static const struct line *json_first(void)
 	const struct line *line, *start = report_lines();
 
 	for (line = start; line; line = line->next)
-		if (!strncmp(line->text, "target: ", 8))
+		if (line->level >= 0 && report_begins(line->text))
 			start = line;
 
 	return start;

@@ -17,6 +17,7 @@
 #define PREFIX RESCUE ": "
 
 static int log_fd = -1;
+static bool log_lost;
 
 void log_open(void)
 {
@@ -33,6 +34,11 @@ void log_open(void)
 int log_descriptor(void)
 {
 	return log_fd;
+}
+
+bool log_is_whole(void)
+{
+	return log_fd >= 0 && !log_lost;
 }
 
 static void log_record(char *record)
@@ -57,8 +63,12 @@ void log_read(void)
 
 	while (log_fd >= 0) {
 		len = read(log_fd, record, sizeof(record) - 1);
-		if (len < 0 && (errno == EPIPE || errno == EINTR))
-			continue; /* EPIPE: overwritten; the next read gets the oldest left */
+		if (len < 0 && errno == EPIPE) {
+			log_lost = true; /* overwritten; the next read gets the oldest left */
+			continue;
+		}
+		if (len < 0 && errno == EINTR)
+			continue;
 		if (len <= 0)
 			return;
 		record[len] = '\0';

@@ -116,6 +116,10 @@ static const char *plain_reason(int error)
 		       "rescue module needs (dmesg tells)";
 	case EBUSY:
 		return "the module is in use";
+	case EACCES:
+		return "the right to ask the guard, or to load modules, is missing: run this as root";
+	case ENODEV:
+		return "the guard is about to leave";
 	case EOPNOTSUPP:
 		return "the rescue module does not know this kernel's internals";
 	default:
@@ -135,6 +139,30 @@ bool reason_of_load(int error, const struct image *image, char *text, size_t siz
 		snprintf(text, size, "%s", plain ? plain : strerror(error));
 
 	return error == EPERM || error == ENOEXEC || plain;
+}
+
+/* The rest may also be what it met on the way. */
+bool comes_first(int error, const char *name)
+{
+	char path[128];
+
+	switch (error) {
+	case EACCES:
+	case EBADMSG:
+	case EEXIST:
+	case EKEYREJECTED:
+	case ENOEXEC:
+	case ENOKEY:
+	case ENOPKG:
+	case ENOSYS:
+	case EPERM:
+		return true;
+	case ENOENT:
+		snprintf(path, sizeof(path), "/sys/module/%s/initstate", name);
+		return access(path, F_OK);
+	default:
+		return false;
+	}
 }
 
 const char *reason_of_delete(int error)

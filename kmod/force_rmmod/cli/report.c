@@ -7,6 +7,7 @@
 
 #include "cli.h"
 
+#define TARGET_PREFIX "target: "
 #define REFUSED_PREFIX "refused: "
 #define TOUCHED_PREFIX "undo: "
 #define MISSING_PREFIX "refused: not found: "
@@ -14,7 +15,7 @@
 static struct report_options report;
 static struct line *first, **last = &first;
 static const char *refusal;
-static bool touched, missing;
+static bool begun, touched, missing;
 
 void report_begin(const struct report_options *options)
 {
@@ -37,13 +38,24 @@ static const char *remember(int level, const char *text)
 	return line->text;
 }
 
+bool report_begins(const char *text)
+{
+	return !strncmp(text, TARGET_PREFIX, strlen(TARGET_PREFIX)) &&
+	       !strcmp(text + strlen(TARGET_PREFIX), report.target);
+}
+
+/* What a guard did for others before is not about the target. */
 void report_step(int level, const char *text)
 {
 	const char *kept = remember(level, text);
 
+	if (report_begins(text)) {
+		report_again();
+		begun = true;
+	}
 	if (kept && !strncmp(kept, REFUSED_PREFIX, strlen(REFUSED_PREFIX)))
 		refusal = kept + strlen(REFUSED_PREFIX);
-	if (!strncmp(text, TOUCHED_PREFIX, strlen(TOUCHED_PREFIX)))
+	if (begun && !strncmp(text, TOUCHED_PREFIX, strlen(TOUCHED_PREFIX)))
 		touched = true;
 	if (!strncmp(text, MISSING_PREFIX, strlen(MISSING_PREFIX)))
 		missing = true;
@@ -73,6 +85,7 @@ bool report_missing(void)
 
 void report_again(void)
 {
+	begun = false;
 	refusal = NULL;
 	missing = false;
 }
