@@ -401,7 +401,9 @@ def test_with_the_guard(bench: Bench) -> None:
     bench.die()
     (ko,) = bench.build("force_rmmod")
     assert bench.guest.insmod(bench.guest.upload(ko), {"guard": "depend_s"}, call="init") == OK
-    told = bench.ask("--explain", "--force", "vms")
+    parameters = "/sys/module/force_rmmod/parameters"
+    assert bench.guest.write(f"{parameters}/force", "1") == OK
+    told = bench.ask("--explain", "--no-scan", "vms")
     assert (told["exit_code"], told["outcome"]) == (Exit.OK, "explained"), told
     assert bench.guest.initstate("vms") == "coming"
     answer = bench.ask("vms")
@@ -411,8 +413,27 @@ def test_with_the_guard(bench: Bench) -> None:
     denied = bench.ask("depend_s", how="nobody")
     assert (denied["exit_code"], denied["outcome"]) == (Exit.CHECK_FAILED, "refused")
     assert "run this as root" in denied["reason"]
-    for parameter, value in {"force": "N", "explain": "N", "scan": "Y"}.items():
-        assert bench.guest.read(f"/sys/module/force_rmmod/parameters/{parameter}") == f"{value}\n"
+    for parameter, value in {"force": "Y", "explain": "N", "scan": "Y"}.items():
+        assert bench.guest.read(f"{parameters}/{parameter}") == f"{value}\n"
+    assert bench.guest.rmmod("force_rmmod") == OK
+
+
+def test_while_the_guard_waits(bench: Bench) -> None:
+    """What is asked for one module must not let another one go."""
+    (ko,), (faults,) = bench.build("force_rmmod"), bench.build("faults")
+    assert bench.guest.insmod(bench.guest.upload(ko), {"guard": "faults"}, call="init") == OK
+    stubborn = f"kmodctl finit {bench.guest.upload(faults)} scenario=stubborn > /tmp/loader 2>&1 < /dev/null &"
+    wait = "until dmesg | grep -q 'guard: faults cannot be let go'; do sleep 0.2; done"
+    assert bench.guest.run("sh", "-c", f"{stubborn} {wait}", seconds=60).returncode == 0
+    bench.load("depend_s")
+    for option in ("--force", "--no-scan"):
+        answer = bench.ask(option, "depend_s")
+        assert (answer["exit_code"], answer["outcome"]) == (Exit.CHECK_FAILED, "refused")
+        assert f"{option} would count for them too" in answer["reason"]
+    assert bench.ask("depend_s")["outcome"] == "rescued"
+    assert bench.guest.write("/sys/module/faults/parameters/release", "1") == OK
+    gone = "until [ -s /tmp/loader ]; do sleep 0.2; done; cat /tmp/loader"
+    assert bench.guest.run("sh", "-c", gone, seconds=60).output == "14\n"
     assert bench.guest.rmmod("force_rmmod") == OK
 
 

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
@@ -23,6 +24,7 @@
 
 #define LOCK "/proc/modules"
 #define SYS_FOLDER "/sys/module/" RESCUE
+#define WAITING "\"waiting\": "
 #define UNLOAD_SECONDS 15
 #define DELETE_SECONDS 60
 #define NO_LIMIT (-1)
@@ -122,13 +124,19 @@ static void body_of_rescue(int pipe_end, const void *data)
 		answer(pipe_end, call_unload());
 }
 
-static int call_write(const char *parameter, const char *value)
+static int open_parameter(const char *parameter, int flags)
 {
 	char path[128];
-	int fd, error;
 
 	snprintf(path, sizeof(path), SYS_FOLDER "/parameters/%s", parameter);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return open(path, flags | O_CLOEXEC);
+}
+
+static int call_write(const char *parameter, const char *value)
+{
+	int fd = open_parameter(parameter, O_WRONLY);
+	int error;
+
 	if (fd < 0)
 		return errno;
 
@@ -137,26 +145,49 @@ static int call_write(const char *parameter, const char *value)
 	return error;
 }
 
-/* The guard itself is not to be left with what was meant for this one request. */
+/* A parameter of the guard that is either Y or N. */
+struct setting {
+	const char *parameter;
+	bool wanted;
+	char before[2];
+};
+
+static int call_read(struct setting *setting)
+{
+	int fd = open_parameter(setting->parameter, O_RDONLY);
+	ssize_t length;
+
+	if (fd < 0)
+		return errno;
+
+	length = read(fd, setting->before, 1);
+	close(fd);
+	return length == 1 ? 0 : EIO;
+}
+
+/* The guard gets back what it had before this one request. */
 static int call_request(const struct request *request)
 {
+	struct setting settings[] = {
+		{ .parameter = "force", .wanted = request->force },
+		{ .parameter = "explain", .wanted = request->explain },
+		{ .parameter = "scan", .wanted = !request->no_scan },
+	};
+	const size_t count = sizeof(settings) / sizeof(*settings);
 	int error = 0;
+	size_t i, set;
 
-	if (request->force)
-		error = call_write("force", "1");
-	if (!error && request->explain)
-		error = call_write("explain", "1");
-	if (!error && request->no_scan)
-		error = call_write("scan", "0");
+	for (i = 0; i < count && !error; i++)
+		error = call_read(&settings[i]);
+	if (error)
+		return error;
+
+	for (set = 0; set < count && !error; set++)
+		error = call_write(settings[set].parameter, settings[set].wanted ? "1" : "0");
 	if (!error)
 		error = call_write("target", request->name);
-
-	if (request->force)
-		call_write("force", "0");
-	if (request->explain)
-		call_write("explain", "0");
-	if (request->no_scan)
-		call_write("scan", "1");
+	for (i = 0; i < set; i++)
+		call_write(settings[i].parameter, settings[i].before);
 
 	return error;
 }
@@ -282,6 +313,23 @@ int calls_delete(const char *name)
 bool calls_guard_is_loaded(void)
 {
 	return !access(SYS_FOLDER "/guard", F_OK);
+}
+
+int calls_guard_waiting(void)
+{
+	char text[4096];
+	FILE *file = fopen(SYS_FOLDER "/guard/report.json", "re");
+	char *waiting;
+	size_t length;
+
+	if (!file)
+		return 0;
+
+	length = fread(text, 1, sizeof(text) - 1, file);
+	fclose(file);
+	text[length] = '\0';
+	waiting = strstr(text, WAITING);
+	return waiting ? atoi(waiting + strlen(WAITING)) : 0;
 }
 
 int calls_ask(const struct request *request)
