@@ -5,16 +5,18 @@
  *	/sys/module/force_rmmod/guard/report		text
  *	/sys/module/force_rmmod/guard/report.json	the same for programs
  *
- * Counters since the guard is there, and the last calls that died, oldest first:
+ * Counters since the guard is there, and the last calls that died, oldest first, as
+ * many as a page has room for:
  *
  *	{"guarded": "*", "modules": 5, "calls": 9, "died": 1, "waiting": 0, "events": [
  *	 {"seconds": 12.345, "module": "vms", "call": "init",
  *	  "place": "vms_init+0x5c/0x1000 [vms]", "reason": "Oops",
  *	  "undone": "platform device vms, held by vms_dev [vms]", "repaired": ""}]}
  *
- * modules: guarded now; waiting: calls that cannot return, since something of the
+ * guarded: at most the first 255 characters of the list; modules: guarded now; waiting: calls that cannot return, since something of the
  * module is still in use; seconds since boot.
  */
+#include <linux/ctype.h>
 #include <linux/kernel.h>
 #include <linux/kobject.h>
 #include <linux/ktime.h>
@@ -29,6 +31,7 @@
 #include "guard.h"
 
 #define FR_EVENTS 8
+#define FR_GUARDED_SIZE 256
 
 struct fr_event {
 	u64 seconds;	/* since boot */
@@ -69,7 +72,9 @@ static void fr_report_copy(char *to, const char *from, size_t size)
 	strscpy(to, from, size);
 	strreplace(to, '"', '\'');
 	strreplace(to, '\\', '/');
-	strreplace(to, '\n', ' ');
+	for (; *to; to++)
+		if (!isascii(*to) || !isprint(*to))
+			*to = ' ';
 }
 
 void fr_report_event(const struct fr_call *call)
@@ -94,17 +99,37 @@ static unsigned int fr_report_first(void)
 	return fr_died > FR_EVENTS ? fr_died - FR_EVENTS : 0;
 }
 
-static ssize_t report_show(struct kobject *kobj, struct kobj_attribute *attr, char *buffer)
+/* Writes the counters and the events from first on; returns how much that is. */
+typedef ssize_t fr_report_writer(char *buffer, unsigned int first);
+
+/* The oldest events are left out if there is no room for all. */
+static ssize_t fr_report_show(char *buffer, fr_report_writer *write)
 {
+	unsigned int first;
+	ssize_t used;
+
+	mutex_lock(&fr_report_lock);
+	first = fr_report_first();
+	used = write(buffer, first);
+	while (used == PAGE_SIZE - 1 && first < fr_died)
+		used = write(buffer, ++first);
+	mutex_unlock(&fr_report_lock);
+
+	return used;
+}
+
+static ssize_t fr_report_write(char *buffer, unsigned int first)
+{
+	char guarded[FR_GUARDED_SIZE];
 	const struct fr_event *event;
 	ssize_t used;
 	unsigned int i;
 
-	mutex_lock(&fr_report_lock);
+	fr_report_copy(guarded, fr_guard_wanted(), sizeof(guarded));
 	used = sysfs_emit(buffer, "guarded: %s\nmodules: %u\ncalls: %d\ndied: %u\nwaiting: %d\n",
-			  fr_guard_wanted(), fr_guard_count(), atomic_read(&fr_report_calls),
+			  guarded, fr_guard_count(), atomic_read(&fr_report_calls),
 			  fr_died, atomic_read(&fr_report_waiting));
-	for (i = fr_report_first(); i < fr_died; i++) {
+	for (i = first; i < fr_died; i++) {
 		event = &fr_events[i % FR_EVENTS];
 		used += sysfs_emit_at(buffer, used,
 				      "%llu.%03u s: %s of %s died at %s (%s); undone: %s; repaired: %s\n",
@@ -113,24 +138,29 @@ static ssize_t report_show(struct kobject *kobj, struct kobj_attribute *attr, ch
 				      fr_report_or_nothing(event->undone),
 				      fr_report_or_nothing(event->repaired));
 	}
-	mutex_unlock(&fr_report_lock);
 
 	return used;
 }
 
-static ssize_t report_json_show(struct kobject *kobj, struct kobj_attribute *attr, char *buffer)
+static ssize_t report_show(struct kobject *kobj, struct kobj_attribute *attr, char *buffer)
 {
+	return fr_report_show(buffer, fr_report_write);
+}
+
+static ssize_t fr_report_write_json(char *buffer, unsigned int first)
+{
+	char guarded[FR_GUARDED_SIZE];
 	const struct fr_event *event;
 	const char *comma = "";
 	ssize_t used;
 	unsigned int i;
 
-	mutex_lock(&fr_report_lock);
+	fr_report_copy(guarded, fr_guard_wanted(), sizeof(guarded));
 	used = sysfs_emit(buffer, "{\"guarded\": \"%s\", \"modules\": %u, \"calls\": %d, "
 			  "\"died\": %u, \"waiting\": %d, \"events\": [",
-			  fr_guard_wanted(), fr_guard_count(), atomic_read(&fr_report_calls),
+			  guarded, fr_guard_count(), atomic_read(&fr_report_calls),
 			  fr_died, atomic_read(&fr_report_waiting));
-	for (i = fr_report_first(); i < fr_died; i++, comma = ", ") {
+	for (i = first; i < fr_died; i++, comma = ", ") {
 		event = &fr_events[i % FR_EVENTS];
 		used += sysfs_emit_at(buffer, used,
 				      "%s{\"seconds\": %llu.%03u, \"module\": \"%s\", "
@@ -141,9 +171,13 @@ static ssize_t report_json_show(struct kobject *kobj, struct kobj_attribute *att
 				      event->repaired);
 	}
 	used += sysfs_emit_at(buffer, used, "]}\n");
-	mutex_unlock(&fr_report_lock);
 
 	return used;
+}
+
+static ssize_t report_json_show(struct kobject *kobj, struct kobj_attribute *attr, char *buffer)
+{
+	return fr_report_show(buffer, fr_report_write_json);
 }
 
 static struct kobj_attribute fr_report_text = __ATTR_RO(report);

@@ -201,6 +201,23 @@ def test_probes_by_breakpoint(guest: Guest, upload: Upload, build_changed: Build
     check_well(guest, faults, "hidden")
 
 
+def test_a_long_report(guest: Guest, upload: Upload, build_changed: BuildChanged) -> None:
+    """It is whole, whatever the list of names; what a page has no room for are the oldest events."""
+    ko = build_changed("force_rmmod", ("guard_report.c", "#define FR_EVENTS 8", "#define FR_EVENTS 32"))
+    names = "faults,a\\b,\u00e4," + ",".join(f"driver_{number}" for number in range(80))
+    assert guest.insmod(guest.upload(ko), {"guard": names}, call="init") == OK
+    faults = upload("faults")
+    for _ in range(16):
+        die(guest, faults, "hidden")
+    die(guest, faults, "bug")
+    told = report(guest)
+    assert told["guarded"].startswith("faults,a/b,  ,driver_0,")
+    assert (told["died"], len(told["guarded"])) == (17, 255)
+    assert 4 < len(told["events"]) < 17
+    assert told["events"][-1]["place"].startswith("fa_die_bug")
+    assert "of faults died at fa_die_bug" in guest.read(f"{GUARD}/report").splitlines()[-1]
+
+
 def test_not_its_business(guest: Guest, upload: Upload) -> None:
     """A module that is not guarded dies as ever; and is rescued by the guard that is there."""
     guarded(guest, upload, "vms")
