@@ -115,8 +115,10 @@ void fr_context_restore(const struct fr_context *context, char *text, size_t siz
 
 	if (rcu_preempt_depth() > context->rcu)
 		fr_context_tell(text, size, "RCU was being read");
-	while (rcu_preempt_depth() > context->rcu)
+	while (rcu_preempt_depth() > context->rcu) {
+		__acquire(RCU);	/* by whoever died */
 		rcu_read_unlock();
+	}
 
 	if (current->pagefault_disabled != context->pagefaults)
 		fr_context_tell(text, size, "page faults were off");

@@ -14,6 +14,9 @@
  * cookie hashes to. To lie on a living stack alone proves nothing: the dead
  * stack is usually in use again, often by the very task that loads this module.
  *
+ * A living load behind the dead one in the same bucket, of 256, is cut off as well:
+ * whoever waits for that one waits until it is killed.
+ *
  * What was cut cannot complete those who waited for it. Such an entry has a
  * waiter on its own completion and nobody of the same cookie behind it; its
  * task gets EBUSY.
@@ -137,7 +140,7 @@ static unsigned int fr_loader_wake_orphans(unsigned int bucket)
 	return woken;
 }
 
-static void fr_loader_repair_locked(void)
+static int fr_loader_repair_locked(void)
 {
 	unsigned int bucket, cut = 0, woken = 0;
 
@@ -154,52 +157,55 @@ static void fr_loader_repair_locked(void)
 		pr_info("loader: dead entries cut out of finit_module's table: %u\n", cut);
 	if (woken)
 		pr_info("loader: loads woken that waited for a dead one: %u\n", woken);
+
+	return 0;
 }
 
 /* Not spin_lock(): a task that died in the table has left it locked. */
-static bool fr_loader_lock(void)
+static int fr_loader_locked(int (*fn)(void))
 {
-	int tries;
+	int tries, ret;
 
 	for (tries = 0; tries < FR_IDEM_TRIES; tries++) {
-		if (spin_trylock(fr_idem_lock))
-			return true;
+		if (spin_trylock(fr_idem_lock)) {
+			ret = fn();
+			spin_unlock(fr_idem_lock);
+			return ret;
+		}
 		usleep_range(500, 1000);
 	}
 
 	pr_err("refused: the loader's table stays locked, as a task died in it: reboot\n");
-	return false;
+	return -EBUSY;
 }
 
 /*
  * A load that is under way just now is our own, if this module comes in by
  * finit_module(): if that is not found, the table is not what we think.
  */
-static bool fr_loader_is_known(void)
+static int fr_loader_check_locked(void)
 {
 	unsigned long stack = (unsigned long)current->stack;
 	struct hlist_node **link;
 	unsigned int bucket;
 
 	if (!compat_is_finit_module(syscall_get_nr(current, task_pt_regs(current))))
-		return true;
+		return 0;
 
 	for (bucket = 0; bucket < FR_IDEM_BUCKETS; bucket++) {
 		link = &fr_idem_hash[bucket].first;
 		while (*link && fr_loader_valid(fr_loader_entry(*link), link, bucket)) {
 			if ((unsigned long)*link - stack < THREAD_SIZE)
-				return true;
+				return 0;
 			link = &(*link)->next;
 		}
 	}
 
-	return false;
+	return fr_layout_unknown("idempotent");
 }
 
 int fr_loader_resolve(void)
 {
-	bool known;
-
 	if (!COMPAT_HAVE_IDEMPOTENT)
 		return 0;
 
@@ -207,23 +213,11 @@ int fr_loader_resolve(void)
 	fr_idem_lock = fr_lookup("idem_lock", sizeof(*fr_idem_lock));
 	if (!fr_idem_hash || !fr_idem_lock)
 		return -EOPNOTSUPP;
-	if (!fr_loader_lock())
-		return -EBUSY;
 
-	known = fr_loader_is_known();
-	spin_unlock(fr_idem_lock);
-
-	return known ? 0 : fr_layout_unknown("idempotent");
+	return fr_loader_locked(fr_loader_check_locked);
 }
 
 int fr_loader_repair(void)
 {
-	if (!COMPAT_HAVE_IDEMPOTENT)
-		return 0;
-	if (!fr_loader_lock())
-		return -EBUSY;
-
-	fr_loader_repair_locked();
-	spin_unlock(fr_idem_lock);
-	return 0;
+	return COMPAT_HAVE_IDEMPOTENT ? fr_loader_locked(fr_loader_repair_locked) : 0;
 }

@@ -125,12 +125,14 @@ static int fr_chain_find_one(struct fr_chain_find *find)
 			pr_err("the lock rtnl is taken\n");
 			return -EBUSY;
 		}
-		ret = fr_chain_walk(find, ((struct raw_notifier_head *)head)->head);
+		ret = fr_chain_walk(find,
+				    rcu_dereference_raw(((struct raw_notifier_head *)head)->head));
 		rtnl_unlock();
 		return ret;
 	default:
 		rcu_read_lock();
-		ret = fr_chain_walk(find, ((struct atomic_notifier_head *)head)->head);
+		ret = fr_chain_walk(find,
+				    rcu_dereference(((struct atomic_notifier_head *)head)->head));
 		rcu_read_unlock();
 		return ret;
 	}

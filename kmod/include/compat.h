@@ -708,13 +708,14 @@ static inline struct kretprobe *compat_kretprobe(struct kretprobe_instance *inst
  */
 static inline int compat_dequeue_signal(sigset_t *others)
 {
+	struct sighand_struct *sighand = rcu_dereference_raw(current->sighand);
 	kernel_siginfo_t info;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0)
 	enum pid_type type;
 #endif
 	int ret;
 
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&sighand->siglock);
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 	ret = dequeue_signal(others, &info, &type);
 #elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0)
@@ -722,7 +723,7 @@ static inline int compat_dequeue_signal(sigset_t *others)
 #else
 	ret = dequeue_signal(current, others, &info);
 #endif
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 
 	return ret;
 }

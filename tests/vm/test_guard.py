@@ -328,6 +328,8 @@ def test_force_lets_go(guest: Guest, upload: Upload, scenario: str, line: str) -
     assert [text for text in rescue_log(guest) if re.fullmatch(line, text)], rescue_log(guest)
     assert "faults" not in guest.modules()
     assert report(guest)["waiting"] == 0
+
+
 def test_who_waits_is_killed(guest: Guest, upload: Upload) -> None:
     """It is let go when nothing is in use any more, as everybody."""
     guarded(guest, upload)

@@ -11,8 +11,8 @@
  *	refcount	a number, or null
  *	used_by, uses	lists of modules
  *	holders		list of {kind, pid, command, descriptor, path, text}: kind is file,
- *			socket, mapping, mount or thread; what it does not have, or cannot
- *			be made out, is null
+ *			socket, mapping, mount, thread or kernel (perhaps); what it does not
+ *			have, or cannot be made out, is null
  *	registered	with --explain: list of {kind, text}
  *	rescue		with --explain: what a rescue would come to, otherwise null
  *	refusals	list of reasons against it
@@ -225,7 +225,15 @@ static const char *json_pid(const char *text, int *pid)
 	return strncmp(end, ", ", 2) ? NULL : end + 2;
 }
 
-/* "pid NUMBER, COMMAND, ..." or "a mount of TYPE that no process sees" */
+static const char *json_kind_without_pid(const char *text)
+{
+	if (!strncmp(text, "a mount of ", 11))
+		return "\"mount\"";
+
+	return strncmp(text, "perhaps the kernel, ", 20) ? "null" : "\"kernel\"";
+}
+
+/* "pid NUMBER, COMMAND, ...", "a mount of TYPE ..." or "perhaps the kernel, ..." */
 static void json_holder(const char *text)
 {
 	const struct holder *holder = NULL;
@@ -242,7 +250,7 @@ static void json_holder(const char *text)
 		printf("\"pid\": %d, ", pid);
 		json_holder_fields(holder, command, mark);
 	} else {
-		printf("\"kind\": %s, ", strncmp(text, "a mount of ", 11) ? "null" : "\"mount\"");
+		printf("\"kind\": %s, ", json_kind_without_pid(text));
 		printf("\"pid\": null, \"command\": null, ");
 		printf("\"descriptor\": null, \"path\": null, ");
 	}
