@@ -13,8 +13,9 @@
  *	  "place": "vms_init+0x5c/0x1000 [vms]", "reason": "Oops",
  *	  "undone": "platform device vms, held by vms_dev [vms]", "repaired": ""}]}
  *
- * guarded: at most the first 255 characters of the list; modules: guarded now; waiting: calls that cannot return, since something of the
- * module is still in use; seconds since boot.
+ * guarded: at most the first 255 characters of the list; modules: guarded now;
+ * waiting: calls that cannot return, since something of the module is still in use;
+ * seconds since boot.
  */
 #include <linux/ctype.h>
 #include <linux/kernel.h>
