@@ -167,7 +167,10 @@ bool fr_tasks_can_lock(struct mutex *lock, const char *name);
  */
 int fr_references_tell(const struct module *victim, bool but_waiters);
 
-/* holders.c: tells which files, sockets, mappings and mounts lead into it, and how many or an errno. */
+/*
+ * holders.c: tells which files, sockets, mappings and mounts lead into it, and how
+ * many, or an errno.
+ */
 int fr_holders_tell(struct module *victim);
 
 /* Both: 0, or -EBUSY if there is anybody; with force only if a task runs in it. */
