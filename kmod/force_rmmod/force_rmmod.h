@@ -167,6 +167,9 @@ bool fr_tasks_can_lock(struct mutex *lock, const char *name);
  */
 int fr_references_tell(const struct module *victim, bool but_waiters);
 
+/* Whether anybody living is in it, its own threads included. */
+bool fr_references_inside(const struct module *victim);
+
 /*
  * holders.c: tells which files, sockets, mappings and mounts lead into it, and how
  * many, or an errno.

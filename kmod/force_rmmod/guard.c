@@ -179,7 +179,10 @@ static int fr_guard_try(struct fr_call *call)
 		pr_err("guard: undoing what %s left died at %s\n", call->mod->name, undo.place);
 		fr_locks_release(call->mod, call->repaired, sizeof(call->repaired));
 	}
-	if (ret && fr_force) {
+	/* Who runs in it would take the machine down. */
+	if (ret && fr_force && fr_references_inside(call->mod)) {
+		pr_err("force: not while a living task runs in %s\n", call->mod->name);
+	} else if (ret && fr_force) {
 		pr_warn("force: %s is let go all the same\n", call->mod->name);
 		ret = 0;
 	}

@@ -48,6 +48,21 @@ static bool fr_references_skip_waiters(struct task_struct *task, const void *dat
 	return fr_references_skip(task, data) || fr_async_awaits(task);
 }
 
+/* The victim's own threads too. */
+bool fr_references_inside(const struct module *victim)
+{
+	const struct fr_stack_query query = { fr_references_word, victim };
+	int round;
+
+	for (round = 0; round < FR_REFERENCES_ROUNDS; round++) {
+		if (!fr_tasks_count(&query, NULL))
+			return false;
+		msleep(FR_REFERENCES_PAUSE_MS);
+	}
+
+	return true;
+}
+
 int fr_references_tell(const struct module *victim, bool but_waiters)
 {
 	const struct fr_stack_query query = {
