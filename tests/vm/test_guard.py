@@ -297,15 +297,20 @@ def wait_for_stubborn(guest: Guest, faults: str) -> None:
     assert guest.rmmod("force_rmmod") == "EAGAIN"
 
 
-def test_what_is_in_use_is_not_freed(guest: Guest, upload: Upload) -> None:
-    """A thread that does not end: insmod waits, and says so."""
-    guarded(guest, upload)
-    wait_for_stubborn(guest, upload("faults"))
+def check_released(guest: Guest) -> None:
+    """When the thread ends, insmod returns and the module is gone."""
     assert guest.write("/sys/module/faults/parameters/release", "1") == OK
     wait_for(guest, "[ -s /tmp/loader ]")
     assert guest.read("/tmp/loader") == "14\n"  # EFAULT
     assert "faults" not in guest.modules()
     assert len(find_splats(guest.log())) == 1
+
+
+def test_what_is_in_use_is_not_freed(guest: Guest, upload: Upload) -> None:
+    """A thread that does not end: insmod waits, and says so."""
+    guarded(guest, upload)
+    wait_for_stubborn(guest, upload("faults"))
+    check_released(guest)
 
 
 def test_force_lets_go(guest: Guest, upload: Upload) -> None:
@@ -330,11 +335,7 @@ def test_force_does_not_let_a_thread_go(guest: Guest, upload: Upload) -> None:
     wait_for_stubborn(guest, upload("faults"))
     assert guest.write(f"{PARAMETERS}/force", "1") == OK
     wait_for(guest, "dmesg | grep -q 'force: not while a living task runs in faults'")
-    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
-    wait_for(guest, "[ -s /tmp/loader ]")
-    assert guest.read("/tmp/loader") == "14\n"  # EFAULT
-    assert "faults" not in guest.modules()
-    assert len(find_splats(guest.log())) == 1
+    check_released(guest)
 
 
 def test_who_waits_is_killed(guest: Guest, upload: Upload) -> None:
@@ -364,11 +365,18 @@ def test_found_before_it_is_told(guest: Guest, upload: Upload, build_changed: Bu
 
 
 def slabs(guest: Guest) -> dict[str, int]:
-    """Objects in use of each slab cache, without those that it keeps at hand."""
-    guest.write("/proc/sys/vm/drop_caches", "3")
-    assert guest.run("sh", "-c", "for f in /sys/kernel/slab/*/shrink; do echo 1 > $f; done").returncode == 0
-    lines = guest.read("/proc/slabinfo").splitlines()[2:]
-    return {name: int(active) for name, active, *_ in map(str.split, lines)}
+    """Objects in use of each slab cache, without those that it keeps at hand.
+
+    Since 7.0 whoever takes one object from an emptied cache fills a reserve of up to 60, which counts as in
+    use: measured on 7.3, the same cache is 60 more or less from one second to the next. Reserves only add.
+    """
+    counts: dict[str, int] = {}
+    for _ in range(6):
+        guest.write("/proc/sys/vm/drop_caches", "3")
+        assert guest.run("sh", "-c", "for f in /sys/kernel/slab/*/shrink; do echo 1 > $f; done").returncode == 0
+        for name, active, *_ in map(str.split, guest.read("/proc/slabinfo").splitlines()[2:]):
+            counts[name] = min(int(active), counts.get(name, int(active)))
+    return counts
 
 
 def areas(guest: Guest) -> Counter[str]:
