@@ -161,11 +161,6 @@ int fa_stubborn_start(void)
 	return PTR_ERR_OR_ZERO(fa_thread);
 }
 
-void fa_stubborn_stop(void)
-{
-	fa_thread_stop();
-}
-
 static irqreturn_t fa_irq_handler(int irq, void *data)
 {
 	return IRQ_NONE;

@@ -57,11 +57,11 @@ extern const struct net_device_ops fa_netdev_ops;
 
 /* probe.c */
 FA_PAIR(probe);
-FA_PAIR(probe_devres);
-FA_PAIR(probe_remove);
-FA_PAIR(probe_attach);
+int fa_probe_devres_start(void);
+int fa_probe_remove_start(void);
+int fa_probe_attach_start(void);
 FA_PAIR(probe_async);
-FA_PAIR(probe_async_devres);
+int fa_probe_async_devres_start(void);
 FA_PAIR(probe_pci);
 
 /* device.c */
@@ -81,7 +81,7 @@ FA_PAIR(hrtimer);
 FA_PAIR(work);
 FA_PAIR(work_allocated);
 FA_PAIR(thread);
-FA_PAIR(stubborn);
+int fa_stubborn_start(void);
 FA_PAIR(irq);
 
 /* hook.c */

@@ -164,20 +164,10 @@ int fa_probe_devres_start(void)
 	return fa_probe_start();
 }
 
-void fa_probe_devres_stop(void)
-{
-	fa_probe_stop();
-}
-
 int fa_probe_remove_start(void)
 {
 	fa_probe_ends = true;
 	return fa_probe_start();
-}
-
-void fa_probe_remove_stop(void)
-{
-	fa_probe_stop();
 }
 
 int fa_probe_attach_start(void)
@@ -193,11 +183,6 @@ int fa_probe_attach_start(void)
 		platform_driver_unregister(&fa_probe_driver);
 
 	return ret;
-}
-
-void fa_probe_attach_stop(void)
-{
-	fa_probe_stop();
 }
 
 /* The misc device lets somebody hold the module while the probe is dead. */
@@ -227,11 +212,6 @@ int fa_probe_async_devres_start(void)
 {
 	fa_probe_in_use = true;
 	return fa_probe_async_start();
-}
-
-void fa_probe_async_devres_stop(void)
-{
-	fa_probe_async_stop();
 }
 
 static int fa_probe_pci(struct pci_dev *pdev, const struct pci_device_id *id)

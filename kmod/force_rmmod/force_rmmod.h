@@ -126,6 +126,10 @@ struct fr_stack_query {
 
 int fr_tasks_count(const struct fr_stack_query *query,
 		   void (*each)(struct task_struct *task, const void *data));
+
+/* Whether, for a while, always some task counts: one that runs shows traces of earlier calls. */
+bool fr_tasks_stay(const struct fr_stack_query *query);
+
 void fr_tasks_print_stack(struct task_struct *task);
 
 /* Whether, for a while, always somebody living has an address in a range on the stack. */

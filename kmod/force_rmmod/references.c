@@ -9,15 +9,11 @@
  * An insmod that waits for the name has seen that address too, but it sleeps
  * interruptibly, which those never do outside the victim's code.
  */
-#include <linux/delay.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 
 #include "force_rmmod.h"
-
-#define FR_REFERENCES_ROUNDS 5
-#define FR_REFERENCES_PAUSE_MS 20
 
 static bool fr_references_word(unsigned long word, bool waiting, const void *data)
 {
@@ -52,15 +48,8 @@ static bool fr_references_skip_waiters(struct task_struct *task, const void *dat
 bool fr_references_inside(const struct module *victim)
 {
 	const struct fr_stack_query query = { fr_references_word, victim };
-	int round;
 
-	for (round = 0; round < FR_REFERENCES_ROUNDS; round++) {
-		if (!fr_tasks_count(&query, NULL))
-			return false;
-		msleep(FR_REFERENCES_PAUSE_MS);
-	}
-
-	return true;
+	return fr_tasks_stay(&query);
 }
 
 int fr_references_tell(const struct module *victim, bool but_waiters)
@@ -69,13 +58,6 @@ int fr_references_tell(const struct module *victim, bool but_waiters)
 		fr_references_word, victim,
 		but_waiters ? fr_references_skip_waiters : fr_references_skip,
 	};
-	int round;
 
-	for (round = 0; round < FR_REFERENCES_ROUNDS; round++) {
-		if (!fr_tasks_count(&query, NULL))
-			return 0;
-		msleep(FR_REFERENCES_PAUSE_MS);
-	}
-
-	return fr_tasks_count(&query, fr_references_print);
+	return fr_tasks_stay(&query) ? fr_tasks_count(&query, fr_references_print) : 0;
 }

@@ -92,6 +92,19 @@ int fr_tasks_count(const struct fr_stack_query *query,
 	return count;
 }
 
+bool fr_tasks_stay(const struct fr_stack_query *query)
+{
+	int round;
+
+	for (round = 0; round < FR_STACK_ROUNDS; round++) {
+		if (!fr_tasks_count(query, NULL))
+			return false;
+		msleep(FR_STACK_PAUSE_MS);
+	}
+
+	return true;
+}
+
 /*
  * The kernel's own functions for that are not exported before 6.11. What is
  * printed are words on the stack that are addresses of code: a call chain, with
@@ -137,15 +150,8 @@ bool fr_tasks_hold(const void *start, size_t size)
 {
 	const struct fr_range range = { (unsigned long)start, size };
 	const struct fr_stack_query query = { fr_tasks_in_range, &range };
-	int round;
 
-	for (round = 0; round < FR_STACK_ROUNDS; round++) {
-		if (!fr_tasks_count(&query, NULL))
-			return false;
-		msleep(FR_STACK_PAUSE_MS);
-	}
-
-	return true;
+	return fr_tasks_stay(&query);
 }
 
 /* Whether owner is the address of a living task that has the object on its stack. */
