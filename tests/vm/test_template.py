@@ -21,7 +21,7 @@ from harness.fleet import Fleet, MachineOptions, connect_to, warm_up
 from harness.guest.guest import Guest
 from harness.kernels.kernel import Kernel
 from harness.machine import template
-from harness.machine.machine import GuestPanic, Machine, QemuDiedError
+from harness.machine.machine import AUTHORIZED_KEYS, GuestPanic, Machine, QemuDiedError
 from harness.machine.template import CloneError, Recipe, clone, ensure
 from harness.settings import Settings
 from harness.workbench import Workbench
@@ -97,7 +97,7 @@ def test_clones_are_machines_of_their_own(fleet: Fleet, kernel: Kernel) -> None:
         assert len(random) == 6
         assert len({machine.port for machine, _ in pairs}) == 6
         assert len({machine.keys.host_key_blob() for machine, _ in pairs}) == 6
-        assert len({guest.read("/root/.ssh/authorized_keys") for guest in guests}) == 6
+        assert len({guest.read(AUTHORIZED_KEYS) for guest in guests}) == 6
         assert len({guest.read("/proc/sys/kernel/random/boot_id") for guest in guests}) == 1
         for guest in guests:
             assert abs(int(guest.run("date", "+%s").output) - time.time()) < 3
