@@ -92,6 +92,7 @@ class MachineOptions:
     isolation: Isolation = "test"  # who gets a machine of its own
     clone: bool = True  # start machines from a template where that works
     spares: int = 0  # how many are kept ready beside those at work
+    kernel_arguments: tuple[str, ...] = ()  # more for the kernel's command line
 
 
 class Fleet:
@@ -267,7 +268,7 @@ class Fleet:
                         f"machine {spec.name} runs {spec.arch}, {kernel.spec} is for {kernel.arch}"
                     )
                 image = uncompressed_kernel(kernel.image, self._settings.cache)
-                parameters = kernel_command_line(spec, host_tsc_khz())
+                parameters = kernel_command_line(spec, host_tsc_khz(), self.options.kernel_arguments)
                 files = BootFiles(image, self._initramfs(kernel, spec), parameters)
                 self._recipes[kernel] = Recipe(spec, self.accelerator().name, files)
             return self._recipes[kernel]

@@ -52,6 +52,7 @@ def workbench_of(config: pytest.Config) -> Workbench:
                 isolation=parse_isolation(config.getoption("--isolation")),
                 clone=not config.getoption("--cold"),
                 spares=default_spares(),
+                kernel_arguments=tuple(config.getoption("--kernel-arg")),
             ),
             make_arguments=tuple(config.getoption("--make-arg")),
             reloads=config.getoption("--reloads"),

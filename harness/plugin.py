@@ -57,6 +57,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--accel", default="auto", metavar="auto|kvm|tcg", help="how QEMU runs the guest (default auto)")
     add("--machine", default="q35", metavar="NAME", help="virtual machine, a file of vm/ (default q35)")
+    add(
+        "--kernel-arg",
+        action="append",
+        default=[],
+        metavar="ARG",
+        help="more for the kernel's command line, e.g. slub_debug=FZP",
+    )
     add("--make-arg", action="append", default=[], metavar="ARG", help="more for kbuild's make, e.g. W=1")
     add(
         "--isolation", default="test", metavar="WORD", help="own machine for each test, module or kernel (test)"

@@ -29,6 +29,7 @@ MODULE_HELP = f"{SOME_MODULES_HELP} (default: all of kmod/)"
 ACCEL_HELP = "auto, kvm or tcg (default auto)"
 MACHINE_HELP = "q35 or microvm, a file of vm/ (default q35)"
 MAKE_HELP = "more for kbuild's make, e.g. W=1; can be repeated"
+KERNEL_ARG_HELP = "more for the kernel's command line, e.g. slub_debug=FZP; can be repeated"
 CACHED_RESULTS = ("build", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
 
 
@@ -77,6 +78,7 @@ def _workbench(
     cold: bool = False,
     machine: str = "q35",
     guard: bool = False,
+    kernel_arg: list[str] | None = None,
 ) -> Iterator[Any]:
     """A workbench that shows its progress on standard error."""
     from harness.fleet import MachineOptions, parse_isolation
@@ -84,7 +86,13 @@ def _workbench(
     from harness.report.progress import open_progress
     from harness.workbench import Options, Workbench
 
-    machines = MachineOptions(parse_request(accel), machine, parse_isolation(isolation), clone=not cold)
+    machines = MachineOptions(
+        parse_request(accel),
+        machine,
+        parse_isolation(isolation),
+        clone=not cold,
+        kernel_arguments=tuple(kernel_arg or ()),
+    )
     options = Options(machines, tuple(make_arg or ()), reloads or None, guard)
     with (
         open_progress(sys.stderr) as progress,
@@ -141,11 +149,12 @@ def build(_context: Context, kernel: list[str], module: list[str], make_arg: lis
 @task(
     klass=HarnessTask,
     name="vm-test",
-    iterable=["kernel", "module", "make_arg"],
+    iterable=["kernel", "module", "make_arg", "kernel_arg"],
     help={
         "kernel": KERNEL_HELP,
         "module": MODULE_HELP,
         "make-arg": MAKE_HELP,
+        "kernel-arg": KERNEL_ARG_HELP,
         "accel": ACCEL_HELP,
         "reloads": "how often to load and unload each module, instead of what its module.yaml says",
         "guard": "an oops in a module's init or exit is an error of its own, and not the end of the machine",
@@ -165,6 +174,7 @@ def vm_test(
     kernel: list[str],
     module: list[str],
     make_arg: list[str],
+    kernel_arg: list[str],
     accel: str = "auto",
     reloads: int = 0,
     guard: bool = False,
@@ -189,7 +199,7 @@ def vm_test(
         markdown=_file(markdown),
         jobs=jobs,
     )
-    with _workbench(accel, make_arg, reloads, isolation, cold, machine, guard) as workbench:
+    with _workbench(accel, make_arg, reloads, isolation, cold, machine, guard, kernel_arg) as workbench:
         return vmtest.run(selection, workbench)
 
 
@@ -212,13 +222,20 @@ def kernels(_context: Context, refresh: bool = False) -> Exit:
 
 @task(
     klass=HarnessTask,
-    iterable=["module"],
-    help={"kernel": ONE_KERNEL_HELP, "module": SOME_MODULES_HELP, "accel": ACCEL_HELP, "machine": MACHINE_HELP},
+    iterable=["module", "kernel_arg"],
+    help={
+        "kernel": ONE_KERNEL_HELP,
+        "module": SOME_MODULES_HELP,
+        "kernel-arg": KERNEL_ARG_HELP,
+        "accel": ACCEL_HELP,
+        "machine": MACHINE_HELP,
+    },
 )
 @command
 def shell(
     _context: Context,
     module: list[str],
+    kernel_arg: list[str],
     kernel: str = DEFAULT_KERNEL,
     accel: str = "auto",
     machine: str = "q35",
@@ -229,7 +246,7 @@ def shell(
     from harness.workbench import resolve_module
 
     modules = [resolve_module(name) for name in module]
-    with _workbench(accel, machine=machine) as workbench:
+    with _workbench(accel, machine=machine, kernel_arg=kernel_arg) as workbench:
         target = workbench.kernel(kernel)
         builds = workbench.build([(one, target) for one in modules])
         if any(one.state == "failed" for one in builds):

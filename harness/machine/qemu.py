@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +27,13 @@ class Memory:
     shared: bool  # True: the guest's writes go to the file; False: they stay private (copy on write)
 
 
-def kernel_command_line(spec: MachineSpec, tsc_khz: int) -> str:
-    """The kernel's parameters. tsc_khz: frequency of the time-stamp counter, which TCG takes from the host."""
-    return " ".join(parameter.format(tsc_khz=tsc_khz) for parameter in spec.command_line)
+def kernel_command_line(spec: MachineSpec, tsc_khz: int, more: Sequence[str] = ()) -> str:
+    """The kernel's parameters: the machine's, then the user's, which win since they come last.
+
+    tsc_khz: frequency of the time-stamp counter, which TCG takes from the host.
+    """
+    own = [parameter.format(tsc_khz=tsc_khz) for parameter in spec.command_line]
+    return " ".join((*own, *more))
 
 
 def host_tsc_khz(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:

@@ -62,6 +62,8 @@ def test_kernel_command_line_and_tsc(tmp_path: Path) -> None:
     cpuinfo.write_text("processor\t: 0\nbogomips\t: 5399.99\nflags\t: fpu\n")
     assert host_tsc_khz(cpuinfo) == 2699995
     assert kernel_command_line(SPEC, 2699995) == "console=ttyS0 tsc_early_khz=2699995"
+    more = ("slub_debug=FZP", "dyndbg={}")
+    assert kernel_command_line(SPEC, 5, more) == "console=ttyS0 tsc_early_khz=5 slub_debug=FZP dyndbg={}"
 
 
 def test_every_machine_file_can_be_read() -> None:

@@ -52,6 +52,14 @@ NETWORK_DOWN = """
 		dev_change_flags(dev, dev->flags & ~IFF_UP, NULL);
 	rtnl_unlock();
 """
+WRITE_AFTER_FREE = """
+	char *memory = kmalloc(100, GFP_KERNEL);
+
+	kfree(memory);
+	OPTIMIZER_HIDE_VAR(memory);
+	WRITE_ONCE(memory[50], 1);
+	kfree(kmalloc(100, GFP_KERNEL));
+"""
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,15 @@ def test_verdict(name: str, front: Front, request: pytest.FixtureRequest) -> Non
         assert "full log: " in (failure.text or "")
     assert "Traceback" not in run.text
     assert front.left_behind() == []
+
+
+def test_arguments_for_the_kernel(front: Front, kernel: Kernel) -> None:
+    """What an ordinary kernel does not notice."""
+    reason = "expected no slab-corruption splat, saw"
+    rows = {"writes_late": Bad("crashed", reason, WRITE_AFTER_FREE)}
+    run = run_all(front, kernel, rows, "--kernel-arg", "slub_debug=FZP")
+    assert run.completed.returncode == Exit.CHECK_FAILED
+    assert reason in run.text
 
 
 def test_the_stack_of_a_sleeping_init_is_shown(slow: Run) -> None:
