@@ -248,7 +248,7 @@ class Fleet:
             if not self.options.clone or kernel in self._cold:
                 return None
             try:
-                template = ensure(recipe, self._settings, self._progress, warm_up)
+                template = ensure(recipe, self._settings, self._progress, warm_up, folder)
                 return stack.enter_context(clone(template, folder))
             except (CloneError, QemuDiedError) as error:
                 process.check_cancelled()

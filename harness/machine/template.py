@@ -92,11 +92,12 @@ def _load(recipe: Recipe, folder: Path) -> Template | None:
 
 
 def ensure(
-    recipe: Recipe, settings: Settings, progress: Progress, warm_up: Callable[[Machine], None]
+    recipe: Recipe, settings: Settings, progress: Progress, warm_up: Callable[[Machine], None], logs: Path
 ) -> Template:
     """The template for a recipe, made if need be; two runs that need it at once make it once.
 
     warm_up: uses the machine before it is saved, so that clones need not do a thing for the first time.
+    logs: folder that exists; receives console.log and qemu.log of a template that is made.
     Raises CloneError if this QEMU cannot restore what it has saved, and what `boot` raises.
     """
     key = recipe.key()
@@ -104,7 +105,7 @@ def ensure(
     template = _load(recipe, folder)
     if template is None:
         with store.locked(settings, f"template-{key}", progress):
-            template = _load(recipe, folder) or _make(recipe, folder, progress, warm_up)
+            template = _load(recipe, folder) or _make(recipe, folder, progress, warm_up, logs)
         evict(folder.parent, keep=folder)
     with contextlib.suppress(OSError):
         os.utime(folder)  # for the eviction
@@ -135,18 +136,19 @@ def _used(folder: Path) -> float:
         return 0.0
 
 
-def _make(recipe: Recipe, folder: Path, progress: Progress, warm_up: Callable[[Machine], None]) -> Template:
+def _make(
+    recipe: Recipe, folder: Path, progress: Progress, warm_up: Callable[[Machine], None], logs: Path
+) -> Template:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with progress.task("machine template"), store.publishing(folder) as part:
         memory = Memory(part / "memory", shared=True)
-        cold = boot(recipe.spec, recipe.accelerator, recipe.files, part, memory=memory)
+        cold = boot(recipe.spec, recipe.accelerator, recipe.files, logs, memory=memory)
         with cold as machine, _as_clone_error("no template"):
             warm_up(machine)
             boot_id = _save(machine, part / "state")
         template = Template(recipe, part, boot_id)
-        _self_test(template)
-        for log in ("console.log", "qemu.log"):
-            (part / log).unlink()
+        with clone(template, logs):
+            pass  # it can be restored
         sizes = {name: (part / name).stat().st_size for name in ("memory", "state")}
         (part / "template.json").write_text(json.dumps({"boot_id": boot_id, "sizes": sizes}))
     return Template(recipe, folder, boot_id)
@@ -183,11 +185,6 @@ def _as_clone_error(what: str) -> Iterator[None]:
     except (GuestFailure, HarnessError) as error:
         process.check_cancelled()
         raise CloneError(f"{what}: {error.message}", evidence=error.evidence, log=error.log) from error
-
-
-def _self_test(template: Template) -> None:
-    with clone(template, template.folder):
-        pass
 
 
 @contextlib.contextmanager

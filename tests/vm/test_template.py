@@ -140,7 +140,7 @@ def test_no_restore_means_cold_boots(fleet: Fleet, kernel: Kernel, monkeypatch: 
 
 @pytest.mark.one_kernel
 def test_two_runs_make_a_template_once(
-    settings: Settings, kernel: Kernel, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, kernel: Kernel, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
     make = template._make
@@ -152,7 +152,7 @@ def test_two_runs_make_a_template_once(
     monkeypatch.setattr(template, "_make", counted)
     recipe = recipe_of(fleet, kernel)
     with ThreadPoolExecutor(3) as pool:
-        results = [pool.submit(ensure, recipe, settings, Notes(), warm_up) for _ in range(3)]
+        results = [pool.submit(ensure, recipe, settings, Notes(), warm_up, tmp_path) for _ in range(3)]
         assert len({result.result().boot_id for result in results}) == 1
     assert len(made) == 1
 
@@ -163,11 +163,11 @@ def kill(machine: Machine) -> None:
 
 @pytest.mark.one_kernel
 def test_qemu_killed_before_and_during_the_save(
-    fleet: Fleet, kernel: Kernel, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    fleet: Fleet, kernel: Kernel, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipe_of(fleet, kernel)
     with pytest.raises(Exception, match=r"QEMU|agent|connection"):
-        ensure(recipe, settings, Notes(), kill)
+        ensure(recipe, settings, Notes(), kill, tmp_path)
     assert nothing_half_made(settings)
 
     save = template._save
@@ -213,7 +213,7 @@ def test_a_guest_that_panics_right_after_its_restore(
             script = "(sleep 3; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 < /dev/null &"
             Guest(runner).run("sh", "-c", script)
 
-    saved = ensure(recipe_of(fleet, kernel), settings, Notes(), prepare)
+    saved = ensure(recipe_of(fleet, kernel), settings, Notes(), prepare, tmp_path)
     with pytest.raises(GuestPanic, match="Kernel panic"), clone(saved, tmp_path) as machine:
         machine.check()
         end = time.monotonic() + 20
@@ -221,6 +221,16 @@ def test_a_guest_that_panics_right_after_its_restore(
             machine.check()
             time.sleep(0.01)
     assert not Path(f"/proc/{machine.pid}").exists()
+
+
+@pytest.mark.one_kernel
+def test_a_template_that_cannot_boot_leaves_its_log(settings: Settings, kernel: Kernel) -> None:
+    fleet = Fleet(settings, Notes(), MachineOptions(kernel_arguments=("rdinit=/nowhere",)))
+    with pytest.raises(GuestPanic) as caught, fleet.machine(kernel, "never"):
+        pass
+    assert caught.value.log
+    assert "Unable to mount root fs" in caught.value.log.read_text()
+    assert nothing_half_made(settings)
 
 
 @pytest.mark.one_kernel
@@ -282,7 +292,7 @@ def test_sharing_ends_with_a_machine_that_was_not_left_well(settings: Settings, 
 def test_a_clone_of_a_foreign_template_is_refused(
     fleet: Fleet, kernel: Kernel, settings: Settings, tmp_path: Path
 ) -> None:
-    saved = ensure(recipe_of(fleet, kernel), settings, Notes(), warm_up)
+    saved = ensure(recipe_of(fleet, kernel), settings, Notes(), warm_up, tmp_path)
     with (
         pytest.raises(CloneError, match="a foreign machine answers"),
         clone(replace(saved, boot_id="another"), tmp_path) as machine,
