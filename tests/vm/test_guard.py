@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -362,55 +360,6 @@ def test_found_before_it_is_told(guest: Guest, upload: Upload, build_changed: Bu
     assert guest.rmmod("faults") == OK
     assert "guard: exit of faults died" in rescue_log(guest)[-1]
     check_well(guest, faults, "exit")
-
-
-def slabs(guest: Guest) -> dict[str, int]:
-    """Objects in use of each slab cache, without those that it keeps at hand.
-
-    Since 7.0 whoever takes one object from an emptied cache fills a reserve of up to 60, which counts as in
-    use: measured on 7.3, the same cache is 60 more or less from one second to the next. Reserves only add.
-    """
-    counts: dict[str, int] = {}
-    for _ in range(6):
-        guest.write("/proc/sys/vm/drop_caches", "3")
-        assert guest.run("sh", "-c", "for f in /sys/kernel/slab/*/shrink; do echo 1 > $f; done").returncode == 0
-        for name, active, *_ in map(str.split, guest.read("/proc/slabinfo").splitlines()[2:]):
-            counts[name] = min(int(active), counts.get(name, int(active)))
-    return counts
-
-
-def areas(guest: Guest) -> Counter[str]:
-    """Who has got how many areas of virtual memory."""
-    lines = guest.read("/proc/vmallocinfo").splitlines()
-    return Counter(
-        re.sub("^.* bytes? ", "", line) for line in lines if "faults" in line or "load_module" in line
-    )
-
-
-def test_fifty_rounds(request: pytest.FixtureRequest, guest: Guest, upload: Upload) -> None:
-    """In one boot, a kind a round, or, the long way, every kind: nothing is left that adds up."""
-    guarded(guest, upload)
-    faults = upload("faults")
-    kinds = itertools.cycle(KINDS)
-    kinds_a_round = len(KINDS) if request.config.getoption("--every-kernel") else 1
-
-    def go_rounds(count: int) -> None:
-        for kind in itertools.islice(kinds, count * kinds_a_round):
-            script = f"kmodctl finit {faults} scenario={kind}; kmodctl delete faults n; "
-            script += f"kmodctl finit {faults}; kmodctl delete faults n; dmesg -c > /dev/null"
-            died = ["0", "0"] if kind == "exit" else ["14", "2"]  # EFAULT; ENOENT: it is gone
-            assert guest.run("sh", "-c", script).output.split() == [*died, "0", "0"], (kind, rescue_log(guest))
-
-    # Since 7.3 the kernel watches memory, with more objects or fewer as it likes.
-    guest.run("sh", "-c", "echo N > /sys/module/damon_stat/parameters/enabled")
-    go_rounds(10)
-    before, areas_before = slabs(guest), areas(guest)
-    go_rounds(40)
-    after, areas_after = slabs(guest), areas(guest)
-    assert {name: after[name] - count for name, count in before.items() if after[name] - count >= 40} == {}
-    assert areas_after == areas_before
-    assert report(guest)["died"] == 50 * kinds_a_round
-    assert guest.rmmod("force_rmmod") == OK
 
 
 # ---- the harness ---------------------------------------------------------------------------------------------

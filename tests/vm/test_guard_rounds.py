@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The guard, often: what modules leave that die under it does not add up."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from harness.fleet import Fleet
+from harness.guest.guest import Guest
+from harness.guest.observation import OK
+from harness.kernels.kernel import Kernel
+from harness.progress import Silent
+from harness.verdict.taint import taint_bits
+from harness.workbench import Workbench
+from tests.vm.conftest import Upload, rescue_log
+from tests.vm.test_guard import KINDS, guarded, report
+
+pytestmark = [pytest.mark.vm, pytest.mark.spread]
+
+# What slab caches and the network's buffers have more or less without a reason, measured: up to 17.
+NOISE = 25
+
+
+@pytest.fixture
+def guest(workbench: Workbench, kernel: Kernel) -> Iterator[Guest]:
+    """A kernel whose slab caches keep nothing at hand, and find writes beside and after objects.
+
+    Otherwise who takes one object may fill a reserve that counts as in use: of the rest of a slab, and since
+    7.0 of 60 more.
+    """
+    machines = replace(workbench.options.machines, clone=False, spares=0, kernel_arguments=("slub_debug=FZP",))
+    fleet = Fleet(workbench.settings, Silent(), machines)
+    with contextlib.closing(fleet), fleet.machine(kernel, "rounds") as (_, booted):
+        yield booted
+
+
+def slabs(guest: Guest) -> dict[str, int]:
+    """Objects in use of each slab cache: the least of some times, since kfree_rcu() may put off for seconds."""
+    counts: dict[str, int] = {}
+    for _ in range(8):
+        guest.write("/proc/sys/vm/drop_caches", "3")
+        for name, active, *_ in map(str.split, guest.read("/proc/slabinfo").splitlines()[2:]):
+            counts[name] = min(int(active), counts.get(name, int(active)))
+        time.sleep(0.75)
+    return counts
+
+
+def areas(guest: Guest) -> Counter[str]:
+    """Who has got how many areas of virtual memory."""
+    lines = guest.read("/proc/vmallocinfo").splitlines()
+    return Counter(
+        re.sub("^.* bytes? ", "", line) for line in lines if "faults" in line or "load_module" in line
+    )
+
+
+def test_fifty_rounds(request: pytest.FixtureRequest, guest: Guest, upload: Upload) -> None:
+    """In one boot, a kind a round, or, the long way, every kind: nothing is left that adds up."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    kinds = itertools.cycle(KINDS)
+    kinds_a_round = len(KINDS) if request.config.getoption("--every-kernel") else 1
+
+    def go_rounds(count: int) -> None:
+        for kind in itertools.islice(kinds, count * kinds_a_round):
+            script = f"kmodctl finit {faults} scenario={kind}; kmodctl delete faults n; "
+            script += f"kmodctl finit {faults}; kmodctl delete faults n; dmesg -c > /dev/null"
+            died = ["0", "0"] if kind == "exit" else ["14", "2"]  # EFAULT; ENOENT: it is gone
+            assert guest.run("sh", "-c", script).output.split() == [*died, "0", "0"], (kind, rescue_log(guest))
+
+    # Since 7.3 the kernel watches memory, with more objects or fewer as it likes.
+    guest.run("sh", "-c", "echo N > /sys/module/damon_stat/parameters/enabled")
+    go_rounds(10)
+    before, areas_before = slabs(guest), areas(guest)
+    go_rounds(40)
+    after, areas_after = slabs(guest), areas(guest)
+    # The long way one object that one kind leaves each time is 40.
+    assert {name: after[name] - count for name, count in before.items() if after[name] - count > NOISE} == {}
+    assert areas_after == areas_before
+    assert not guest.taint() & taint_bits("B")  # nothing was written beside an object, or after it was freed
+    assert report(guest)["died"] == 50 * kinds_a_round
+    assert guest.rmmod("force_rmmod") == OK
