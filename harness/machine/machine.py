@@ -26,6 +26,7 @@ F = TypeVar("F", bound=Failure)
 
 BOOT_SECONDS = 60.0
 READY = "harness: ready"
+# Paths of the guest.
 HOST_KEY = "/etc/dropbear/dropbear_ed25519_host_key"
 AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
 POLL_SECONDS = 0.005
