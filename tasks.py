@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """`invoke` finds the commands of the harness here."""
 
-from harness.tasks import namespace
+from kmod_harness.front.tasks import namespace
 
 __all__ = ["namespace"]

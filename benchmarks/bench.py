@@ -10,15 +10,17 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kmod_harness.base.errors import Failure, HarnessError
+from kmod_harness.base.progress import Progress
+from kmod_harness.base.settings import Settings
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.resolve import resolve_kernel
+from kmod_harness.module.module import resolve_module
+from kmod_harness.run.fleet import Fleet, MachineOptions
+from kmod_harness.run.workbench import Options, Workbench
+
 from benchmarks.figures import BUSY_SHARE, Row, Sample
 from benchmarks.host import Meter, wait_quiet
-from harness.errors import Failure, HarnessError
-from harness.fleet import Fleet, MachineOptions
-from harness.kernels.kernel import Kernel
-from harness.kernels.resolve import resolve_kernel
-from harness.progress import Progress
-from harness.settings import Settings
-from harness.workbench import Options, Workbench, resolve_module
 
 MODULE = "vms"  # the one that is loaded wherever one is wanted
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import store
-from harness.errors import HarnessError
-from harness.kernels import apt
-from harness.kernels.arch import host_arch
-from harness.kernels.catalogue import KernelPackages, order_key, read_apt, read_catalogue
-from harness.kernels.releases import load_releases
-from harness.kernels.sources import find_mirrors
-from harness.progress import Progress
-from harness.settings import Settings
+from kmod_harness.base import store
+from kmod_harness.base.errors import HarnessError
+from kmod_harness.base.progress import Progress
+from kmod_harness.base.settings import Settings
+from kmod_harness.kernels import apt
+from kmod_harness.kernels.arch import host_arch
+from kmod_harness.kernels.catalogue import KernelPackages, order_key, read_apt, read_catalogue
+from kmod_harness.kernels.releases import load_releases
+from kmod_harness.kernels.sources import find_mirrors
 
 DEBIAN = "bookworm"
 SERIES = "6.1"

@@ -11,11 +11,12 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from harness.errors import Failure
-from harness.fleet import MachineOptions
-from harness.progress import Silent
-from harness.settings import Settings
-from harness.workbench import Options, Workbench, resolve_module
+from kmod_harness.base.errors import Failure
+from kmod_harness.base.progress import Silent
+from kmod_harness.base.settings import Settings
+from kmod_harness.module.module import resolve_module
+from kmod_harness.run.fleet import MachineOptions
+from kmod_harness.run.workbench import Options, Workbench
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

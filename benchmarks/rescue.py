@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from kmod_harness.base.errors import HarnessError
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import KILLED, OK
+
 from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, timed
-from harness.errors import HarnessError
-from harness.guest.guest import Guest
-from harness.guest.observation import KILLED, OK
 
 RESCUE = "force_rmmod"
 MODULES = 100

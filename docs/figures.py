@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import process
-from harness.deadline import Deadline
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
 
 FIGURE = re.compile(r"(<!-- figure: (?P<command>[^\n]+?) -->\n).*?(<!-- end of figure -->)", re.DOTALL)
 FILE = "FIGURE.mmd"

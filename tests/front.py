@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import process
-from harness.deadline import Deadline
-from harness.process import Completed
-from harness.settings import CACHE_VARIABLE
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.process import Completed
+from kmod_harness.base.settings import CACHE_VARIABLE
 
 PROGRAM = Path(sys.executable).with_name("kmod-harness")
 SECONDS = 300.0  # a limit for hangs: a busy disk takes its time

@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
-from harness import process
-from harness.build.sources import scan
-from harness.deadline import Deadline
-from harness.errors import HarnessError
-from harness.guest.runner import Result
-from harness.rescue.board import Board, Facts
-from harness.rescue.package import build_on_board, carry
-from harness.settings import PROJECT
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import HarnessError
+from kmod_harness.base.settings import PROJECT
+from kmod_harness.features.rescue.package import build_on_board, carry
+from kmod_harness.kbuild.sources import scan
+from kmod_harness.target.board import Board, Facts
+from kmod_harness.target.runner import Result
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in ("make", "cc", "gcc", "tar")),

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import Exit, HarnessError, UsageError
+from kmod_harness.base.progress import Silent
+from kmod_harness.base.settings import CACHE_VARIABLE, Settings
+from kmod_harness.features.trace import command as trace
+from kmod_harness.front import tasks
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.module.manifest import parse_manifest
+from kmod_harness.module.module import resolve_module
+from kmod_harness.module.vocabulary import SPLAT_KINDS
+from kmod_harness.run.workbench import Workbench
 
-from harness import process, tasks, trace
-from harness.build.manifest import parse_manifest
-from harness.deadline import Deadline
-from harness.errors import Exit, HarnessError, UsageError
-from harness.kernels.kernel import Kernel
-from harness.progress import Silent
-from harness.settings import CACHE_VARIABLE, Settings
-from harness.verdict.patterns import KINDS
-from harness.workbench import Workbench, resolve_module
 from tests.front import PROGRAM, Front, make_front
 
 SECONDS = 300.0  # a disk that is busy elsewhere takes its time
@@ -130,8 +133,8 @@ def test_wrong_usage_as_a_program(front: Front) -> None:
 def test_a_defect_is_no_failed_check(
     front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("harness.graphs.show", lambda *_: dict[str, str]()["no such key"])
-    monkeypatch.setattr("harness.places.LocalPlace.graph", lambda _: None)
+    monkeypatch.setattr("kmod_harness.features.graph.command.show", lambda *_: dict[str, str]()["no such key"])
+    monkeypatch.setattr("kmod_harness.features.places.LocalPlace.graph", lambda _: None)
     monkeypatch.setenv(CACHE_VARIABLE, str(front.cache))
     monkeypatch.setattr(sys, "argv", [str(PROGRAM), "graph", "--local"])
     with pytest.raises(SystemExit) as ended:
@@ -188,10 +191,10 @@ def test_cache_that_cannot_be(front: Front) -> None:
 
 def test_classes_of_splats_are_known() -> None:
     text = "expect_splat: {{class: {}, pattern: x, reason: y}}"
-    for kind in KINDS:
-        assert parse_manifest(text.format(kind), "m.yaml", KINDS).expect_splat
+    for kind in SPLAT_KINDS:
+        assert parse_manifest(text.format(kind), "m.yaml").expect_splat
     with pytest.raises(UsageError, match=r"unknown class 'nonsense'; known: .*null-deref"):
-        parse_manifest(text.format("nonsense"), "m.yaml", KINDS)
+        parse_manifest(text.format("nonsense"), "m.yaml")
 
 
 def make_kernel(tmp_path: Path) -> Kernel:
@@ -215,7 +218,7 @@ def test_a_kernel_that_cannot_be_had_is_asked_for_once(tmp_path: Path, monkeypat
         asked.append(spec)
         raise HarnessError("no network")
 
-    monkeypatch.setattr("harness.workbench.resolve_kernel", refuse)
+    monkeypatch.setattr("kmod_harness.run.workbench.resolve_kernel", refuse)
     workbench = Workbench(Settings(cache=tmp_path), Silent())
     for _ in range(2):
         with pytest.raises(HarnessError, match="no network"):
@@ -228,7 +231,9 @@ def test_what_is_wrong_is_told_before_a_machine_is_booted(
 ) -> None:
     monkeypatch.setattr(trace, "trace_on", lambda *_: pytest.fail("booted"))
     workbench = Workbench(Settings(cache=tmp_path), Silent())
-    monkeypatch.setattr("harness.workbench.resolve_kernel", lambda spec, *_: _only("6.12", spec, tmp_path))
+    monkeypatch.setattr(
+        "kmod_harness.run.workbench.resolve_kernel", lambda spec, *_: _only("6.12", spec, tmp_path)
+    )
     with pytest.raises(UsageError, match=r"no kernel 6\.13"):
         trace.trace_unload("6.12", "6.13", "depend_s", workbench, sys.stdout)
 
@@ -242,7 +247,8 @@ def _only(known: str, spec: str, folder: Path) -> Kernel:
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tuple[str, ...]) -> None:
     (tmp_path / "test_it.py").write_text(
-        "from harness.errors import HarnessError\ndef test_it():\n    raise HarnessError('no machine')\n"
+        "from kmod_harness.base.errors import HarnessError\n\n"
+        "def test_it():\n    raise HarnessError('no machine')\n"
     )
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers)
     done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=tmp_path, check=False)
@@ -252,7 +258,7 @@ def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tup
 
 def test_an_expected_failure_of_the_harness_is_none(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
-        "import pytest\nfrom harness.errors import HarnessError\n"
+        "import pytest\nfrom kmod_harness.base.errors import HarnessError\n"
         "@pytest.mark.xfail\ndef test_it():\n    raise HarnessError('no machine')\n"
     )
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
@@ -272,7 +278,7 @@ def test_all_modules_are_those_with_a_kbuild_file(tmp_path: Path, monkeypatch: p
 
 def test_files_of_other_projects_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n")
-    heavy = {"asyncio", "paramiko", "qemu", "rich", "yaml", "harness.process"}
+    heavy = {"asyncio", "paramiko", "qemu", "rich", "yaml", "kmod_harness.base.process"}
     (tmp_path / "test_theirs.py").write_text(
         f"import sys\ndef test_theirs():\n    assert not {heavy} & sys.modules.keys()\n"
     )

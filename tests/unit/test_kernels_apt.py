@@ -4,11 +4,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.kernels.apt import configuration_text, parse_proxies, reason_of, show_status, sources_text
-from harness.kernels.arch import ARCHES
-from harness.kernels.releases import Release, Suite, load_releases
-from harness.kernels.sources import Mirrors
+from kmod_harness.kernels.apt import configuration_text, parse_proxies, reason_of, show_status, sources_text
+from kmod_harness.kernels.arch import ARCHES
+from kmod_harness.kernels.releases import Release, Suite, load_releases
+from kmod_harness.kernels.sources import Mirrors
 
 MIRRORS = Mirrors("http://m.invalid/debian", "http://s.invalid/security", ())
 

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-
-from harness.kernels.apt import Package, parse_simulation
-from harness.kernels.arch import ARCHES
-from harness.kernels.catalogue import (
+from kmod_harness.kernels.apt import Package, parse_simulation
+from kmod_harness.kernels.arch import ARCHES
+from kmod_harness.kernels.catalogue import (
     FRESH_SECONDS,
     Catalogue,
     KernelPackages,

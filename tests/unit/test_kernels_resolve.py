@@ -9,14 +9,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from kmod_harness.base.errors import HarnessError, UsageError
+from kmod_harness.base.progress import Silent
+from kmod_harness.base.settings import Settings
+from kmod_harness.kernels import catalogue, resolve
+from kmod_harness.kernels.apt import NetworkError, NotOnMirrorError
+from kmod_harness.kernels.arch import ARCHES
+from kmod_harness.kernels.releases import Release, Releases, Suite
 
-from harness.errors import HarnessError, UsageError
-from harness.kernels import catalogue, resolve
-from harness.kernels.apt import NetworkError, NotOnMirrorError
-from harness.kernels.arch import ARCHES
-from harness.kernels.releases import Release, Releases, Suite
-from harness.progress import Silent
-from harness.settings import Settings
 from tests.unit.fake_apt import KERNEL, VERSION, FakeMirror, add_kernel, build_deb, kernel_files
 
 pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb (package dpkg)")
@@ -38,10 +38,10 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMirror:
     monkeypatch.setenv("PATH", f"{fake.folder / 'bin'}:{os.environ['PATH']}")
     table = Releases({"trixie": Release("trixie", (Suite("trixie", "main"),))}, {}, (), "trixie", ())
     for module in ("catalogue", "debian", "packages"):
-        monkeypatch.setattr(f"harness.kernels.{module}.load_releases", lambda: table)
+        monkeypatch.setattr(f"kmod_harness.kernels.{module}.load_releases", lambda: table)
     keyring = tmp_path / "keyring.gpg"
     keyring.touch()
-    monkeypatch.setattr("harness.kernels.sources.KEYRINGS", (keyring,))
+    monkeypatch.setattr("kmod_harness.kernels.sources.KEYRINGS", (keyring,))
     monkeypatch.setattr(resolve, "host_arch", lambda: ARCHES["x86_64"])
     return fake
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.errors import HarnessError
-from harness.kernels import sources
-from harness.kernels.sources import Source, find_mirrors, parse_deb822, parse_list
-from harness.settings import MIRROR_VARIABLE, Settings
+from kmod_harness.base.errors import HarnessError
+from kmod_harness.base.settings import MIRROR_VARIABLE, Settings
+from kmod_harness.kernels import sources
+from kmod_harness.kernels.sources import Source, find_mirrors, parse_deb822, parse_list
 
 RELEASES = ("bookworm", "trixie", "sid")
 

@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-
-from harness import process, store
-from harness.deadline import Deadline
-from harness.errors import DeadlineError, HarnessError
-from harness.parallel import run_parallel
-from harness.process import Completed
-from harness.progress import Silent
-from harness.settings import Settings
+from kmod_harness.base import process, store
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import DeadlineError, HarnessError
+from kmod_harness.base.parallel import run_parallel
+from kmod_harness.base.process import Completed
+from kmod_harness.base.progress import Silent
+from kmod_harness.base.settings import Settings
 
 
 def test_published_folder_appears_whole(tmp_path: Path) -> None:

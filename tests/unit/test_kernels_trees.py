@@ -5,11 +5,10 @@ import platform
 from pathlib import Path
 
 import pytest
-
-from harness.errors import UsageError
-from harness.kernels.arch import ARCHES
-from harness.kernels.trees import parse_compiler, resolve_host, resolve_tree
-from harness.kernels.unpack import make_links_relative, make_merged_usr, relocate_makefile
+from kmod_harness.base.errors import UsageError
+from kmod_harness.kernels.arch import ARCHES
+from kmod_harness.kernels.trees import parse_compiler, resolve_host, resolve_tree
+from kmod_harness.kernels.unpack import make_links_relative, make_merged_usr, relocate_makefile
 
 X86 = ARCHES["x86_64"]
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.errors import UsageError
-from harness.machine import accelerator, kvm
+from kmod_harness.base.errors import UsageError
+from kmod_harness.machine import accelerator, kvm
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +78,7 @@ def test_the_probe_always_ends_with_a_reason() -> None:
 
 
 def test_the_probe_is_ours_wherever_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "harness").mkdir()
-    (tmp_path / "harness" / "__init__.py").write_text("raise SystemExit('another harness')\n")
+    (tmp_path / "kmod_harness").mkdir()
+    (tmp_path / "kmod_harness" / "__init__.py").write_text("raise SystemExit('another harness')\n")
     monkeypatch.chdir(tmp_path)
     assert "another harness" not in kvm.probe().reason

@@ -6,8 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.machine.console import Console
+from kmod_harness.machine.console import Console
 
 
 def test_lines_arrive_whole(tmp_path: Path) -> None:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import paramiko
 import pytest
-
-from harness.errors import HarnessError, UsageError
-from harness.machine import cpio
-from harness.machine.keys import MachineKeys
-from harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line, qemu_argv
-from harness.machine.spec import MachineSpec, load_machine_spec, parse_machine_spec
-from harness.machine.vmlinux import ELF, uncompressed_kernel, unpack_bzimage
+from kmod_harness.base.errors import HarnessError, UsageError
+from kmod_harness.machine import cpio
+from kmod_harness.machine.keys import MachineKeys
+from kmod_harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line, qemu_argv
+from kmod_harness.machine.spec import MachineSpec, load_machine_spec, parse_machine_spec
+from kmod_harness.machine.vmlinux import ELF, uncompressed_kernel, unpack_bzimage
 
 SPEC = MachineSpec(
     name="tiny",

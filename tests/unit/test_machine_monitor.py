@@ -11,9 +11,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-
-from harness.deadline import Deadline
-from harness.machine.monitor import Monitor, MonitorError
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.machine.monitor import Monitor, MonitorError
 
 
 def play(far: socket.socket) -> None:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from harness.report.matrix import markdown_matrix
-from harness.report.rows import ResultRow
+from kmod_harness.report.matrix import markdown_matrix
+from kmod_harness.report.rows import ResultRow
 
 ROWS = (
     ResultRow("vms", "5.10", "passed", 3.3),

@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-
-from harness.progress import Progress
-from harness.report.progress import LiveProgress, PlainProgress, open_progress
+from kmod_harness.base.progress import Progress
+from kmod_harness.report.progress import LiveProgress, PlainProgress, open_progress
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,7 +158,7 @@ def test_live_task_that_fails_leaves_a_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 LIVE = """
 import os, signal, sys, time
-from harness.report.progress import open_progress
+from kmod_harness.report.progress import open_progress
 with open_progress(sys.stderr) as progress:
     with progress.task("boot") as task:
         task.update("waiting", completed=1, total=2)

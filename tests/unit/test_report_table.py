@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
-
-from harness.kernels.resolve import KernelRow
-from harness.report.rows import ResultRow, next_command, summary_line
-from harness.report.table import (
+from kmod_harness.kernels.resolve import KernelRow
+from kmod_harness.report.rows import ResultRow, next_command, summary_line
+from kmod_harness.report.table import (
     DoctorRow,
     doctor_table,
     kernel_table,
@@ -20,7 +18,8 @@ from harness.report.table import (
     print_doctor,
     print_results,
 )
-from harness.report.text import plain, seconds_text
+from kmod_harness.report.text import plain, seconds_text
+from rich.console import Console, RenderableType
 
 KERNELS = ("5.10", "6.1", "6.12", "7.2", "7.3")
 CRASH = ResultRow(

@@ -9,9 +9,8 @@ import sys
 from typing import Any
 
 import pytest
-
-from harness import shell
-from harness.guest.ssh import Unwatched
+from kmod_harness.front import shell
+from kmod_harness.target.ssh import Unwatched
 
 
 class Ended:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from harness.build.module import Expectation, ExpectedSplat
-from harness.guest.kmsg import KernelRecord
-from harness.guest.observation import KILLED, OK, Ending, Observation, Round
-from harness.verdict.finding import Outcome
-from harness.verdict.lifecycle import Verdict, judge
+from kmod_harness.module.expectation import Expectation, ExpectedSplat
+from kmod_harness.target.kmsg import KernelRecord
+from kmod_harness.target.runner import KILLED, OK
+from kmod_harness.verdict.finding import Outcome
+from kmod_harness.verdict.lifecycle import Verdict, judge
+from kmod_harness.verdict.observation import Ending, Observation, Round
 
 TAINT_D, TAINT_W, TAINT_O, TAINT_E = 1 << 7, 1 << 9, 1 << 12, 1 << 13
 OOPS = (

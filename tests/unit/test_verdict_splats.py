@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from harness.guest.kmsg import KernelRecord
-from harness.verdict.lines import kernel_lines
-from harness.verdict.patterns import KINDS, find_row
-from harness.verdict.splats import Splat, find_splats
+from kmod_harness.module.vocabulary import SPLAT_KINDS
+from kmod_harness.target.kmsg import KernelRecord
+from kmod_harness.verdict.lines import kernel_lines
+from kmod_harness.verdict.patterns import find_row
+from kmod_harness.verdict.splats import Splat, find_splats
 
 GOLDEN = Path(__file__).parent / "golden"
 LOGS = sorted(GOLDEN.glob("*.log"))
@@ -64,7 +64,7 @@ def test_records(path: Path) -> None:
 
 def test_every_kind_has_a_golden_log() -> None:
     seen = {line.split(" | ")[0] for path in LOGS for line in read_golden(path)[0]}
-    assert set(KINDS) - WITHOUT_LOG == seen
+    assert set(SPLAT_KINDS) - WITHOUT_LOG == seen
 
 
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.stem)

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from harness.guest.guest import Guest
-from harness.module_tests import kernel_specs
-from harness.settings import PROJECT
+from kmod_harness.base.settings import PROJECT
+from kmod_harness.front.items import kernel_specs
+from kmod_harness.target.guest import Guest
 
 KMOD = PROJECT / "kmod"
 # Name or path of a module -> its .ko files; name -> its path in the guest.

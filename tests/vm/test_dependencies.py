@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kmod_harness.base.errors import Exit
+from kmod_harness.features.graph.command import unload_order
+from kmod_harness.features.places import Choice, open_place
+from kmod_harness.machine.machine import Machine
+from kmod_harness.run.workbench import Workbench
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import OK
+from kmod_harness.verdict.splats import find_splats
 
-from harness.errors import Exit
-from harness.graphs import unload_order
-from harness.guest.guest import Guest
-from harness.guest.observation import OK
-from harness.machine.machine import Machine
-from harness.places import Choice, open_place
-from harness.verdict.splats import find_splats
-from harness.workbench import Workbench
 from tests.vm.conftest import Build
 
 pytestmark = pytest.mark.vm

@@ -13,22 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import Exit
+from kmod_harness.features.rescue.command import Request, rescue
+from kmod_harness.features.rescue.package import build_package, program_sources
+from kmod_harness.kbuild.program import build_program
+from kmod_harness.kbuild.toolchain import resolve_toolchain
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.machine.machine import Machine
+from kmod_harness.run.workbench import Workbench, rescue_module
+from kmod_harness.target.address import Address
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import KILLED, OK, Result
+from kmod_harness.verdict.splats import find_splats
 
-from harness import process
-from harness.build.program import build_program
-from harness.build.toolchain import resolve_toolchain
-from harness.deadline import Deadline
-from harness.errors import Exit
-from harness.guest.guest import Guest
-from harness.guest.observation import KILLED, OK
-from harness.guest.runner import Result
-from harness.kernels.kernel import Kernel
-from harness.machine.machine import Machine
-from harness.rescue.address import Address
-from harness.rescue.package import build_package, program_sources
-from harness.rescue.rescue import Request, rescue
-from harness.verdict.splats import find_splats
-from harness.workbench import Workbench, rescue_module
 from tests.vm.conftest import Build, BuildChanged
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kmod_harness.base.progress import Silent
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.machine.machine import GuestPanic, Machine
+from kmod_harness.module.module import resolve_module
+from kmod_harness.run.fleet import MachineOptions
+from kmod_harness.run.workbench import Options, Workbench
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import KILLED, OK
+from kmod_harness.verdict.finding import Outcome
+from kmod_harness.verdict.splats import find_splats
 
-from harness.fleet import MachineOptions
-from harness.guest.guest import Guest
-from harness.guest.observation import KILLED, OK
-from harness.kernels.kernel import Kernel
-from harness.machine.machine import GuestPanic, Machine
-from harness.progress import Silent
-from harness.verdict.finding import Outcome
-from harness.verdict.splats import find_splats
-from harness.workbench import Options, Workbench, resolve_module
 from tests.vm import test_rescue
 from tests.vm.conftest import BuildChanged, Upload, rescue_log
 
@@ -95,7 +96,7 @@ def wait_for(guest: Guest, condition: str) -> None:
 
 
 # How it dies, and what the guard's line says was mended, by a regular expression.
-KINDS = {
+SPLAT_KINDS = {
     "null": "nothing",
     "bug": "nothing",
     "protection": "nothing",
@@ -118,13 +119,13 @@ def test_every_kind(guest: Guest, upload: Upload, panic: int) -> None:
     guarded(guest, upload)
     faults = upload("faults")
     assert guest.write("/proc/sys/kernel/panic_on_oops", str(panic)) == OK
-    for kind, repaired in KINDS.items():
+    for kind, repaired in SPLAT_KINDS.items():
         mark = guest.log_mark()
         line = die(guest, faults, kind)
         assert re.search(f"; repaired: ({repaired})$", line), line
         check_well(guest, faults, kind)
         assert len(find_splats(guest.log(mark))) == 1, kind
-    assert report(guest)["died"] == len(KINDS)
+    assert report(guest)["died"] == len(SPLAT_KINDS)
     assert guest.rmmod("force_rmmod") == OK
 
 

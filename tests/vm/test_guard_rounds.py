@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from kmod_harness.base.progress import Silent
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.module.vocabulary import taint_bits
+from kmod_harness.run.fleet import Fleet
+from kmod_harness.run.workbench import Workbench
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import OK
 
-from harness.fleet import Fleet
-from harness.guest.guest import Guest
-from harness.guest.observation import OK
-from harness.kernels.kernel import Kernel
-from harness.progress import Silent
-from harness.verdict.taint import taint_bits
-from harness.workbench import Workbench
 from tests.vm.conftest import Upload, rescue_log
-from tests.vm.test_guard import KINDS, guarded, report
+from tests.vm.test_guard import SPLAT_KINDS, guarded, report
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
@@ -65,8 +65,8 @@ def test_fifty_rounds(request: pytest.FixtureRequest, guest: Guest, upload: Uplo
     """In one boot, a kind a round, or, the long way, every kind: nothing is left that adds up."""
     guarded(guest, upload)
     faults = upload("faults")
-    kinds = itertools.cycle(KINDS)
-    kinds_a_round = len(KINDS) if request.config.getoption("--every-kernel") else 1
+    kinds = itertools.cycle(SPLAT_KINDS)
+    kinds_a_round = len(SPLAT_KINDS) if request.config.getoption("--every-kernel") else 1
 
     def go_rounds(count: int) -> None:
         for kind in itertools.islice(kinds, count * kinds_a_round):

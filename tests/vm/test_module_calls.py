@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-
-from harness.build.module import kernel_matches
-from harness.guest.guest import Guest
-from harness.guest.observation import KILLED, OK
-from harness.kernels.kernel import Kernel
-from harness.verdict.splats import find_splats
-from harness.verdict.taint import taint_bits
-from harness.workbench import Workbench, resolve_module
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.module.expectation import kernel_matches
+from kmod_harness.module.module import resolve_module
+from kmod_harness.module.vocabulary import taint_bits
+from kmod_harness.run.workbench import Workbench
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import KILLED, OK
+from kmod_harness.verdict.splats import find_splats
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]
 

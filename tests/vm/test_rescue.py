@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from kmod_harness.kbuild.program import build_program
+from kmod_harness.kbuild.toolchain import resolve_toolchain
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.module.expectation import kernel_matches
+from kmod_harness.run.workbench import Workbench
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import KILLED, OK
+from kmod_harness.verdict.splats import find_splats
 
-from harness.build.module import kernel_matches
-from harness.build.program import build_program
-from harness.build.toolchain import resolve_toolchain
-from harness.guest.guest import Guest
-from harness.guest.observation import KILLED, OK
-from harness.kernels.kernel import Kernel
-from harness.verdict.splats import find_splats
-from harness.workbench import Workbench
 from tests.vm.conftest import BuildChanged, Upload, rescue_log
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]

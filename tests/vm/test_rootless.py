@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from harness import process
-from harness.build.toolchain import HOST_ROOT, resolve_toolchain
-from harness.deadline import Deadline
-from harness.errors import Exit
-from harness.kernels.kernel import Kernel
-from harness.process import Completed
-from harness.progress import Silent
-from harness.settings import PROJECT
-from harness.workbench import Workbench
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import Exit
+from kmod_harness.base.process import Completed
+from kmod_harness.base.progress import Silent
+from kmod_harness.base.settings import PROJECT
+from kmod_harness.kbuild.toolchain import HOST_ROOT, resolve_toolchain
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.run.workbench import Workbench
 
 pytestmark = [pytest.mark.vm, pytest.mark.one_kernel]
 

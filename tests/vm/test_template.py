@@ -14,17 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-
-from harness import process
-from harness.deadline import Deadline
-from harness.fleet import Fleet, MachineOptions, connect_to, warm_up
-from harness.guest.guest import Guest
-from harness.kernels.kernel import Kernel
-from harness.machine import template
-from harness.machine.machine import AUTHORIZED_KEYS, GuestPanic, Machine, QemuDiedError
-from harness.machine.template import CloneError, Recipe, clone, ensure
-from harness.settings import Settings
-from harness.workbench import Workbench
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.settings import Settings
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.machine import template
+from kmod_harness.machine.machine import AUTHORIZED_KEYS, GuestPanic, Machine, QemuDiedError
+from kmod_harness.machine.template import CloneError, Recipe, clone, ensure
+from kmod_harness.run.fleet import Fleet, MachineOptions, connect_to, warm_up
+from kmod_harness.run.workbench import Workbench
+from kmod_harness.target.guest import Guest
 
 pytestmark = pytest.mark.vm
 

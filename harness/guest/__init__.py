@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""The kernel seen from inside, over a small Runner protocol."""

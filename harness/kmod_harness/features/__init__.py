@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Offered beside testing: the graph of modules, the trace of an unload, the rescue of a stuck module."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the user types: commands, options, the pytest plugin."""

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""The kernel's own modules: where they are, what they depend on, in which order they must be loaded."""
+
+from __future__ import annotations
+
+import functools
+import lzma
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+
+from kmod_harness.base.errors import HarnessError
+from kmod_harness.kernels.kernel import Kernel
+
+
+def canonical(name: str) -> str:
+    """A module's name as the kernel writes it: virtio-net.ko.xz -> virtio_net."""
+    return name.partition(".")[0].replace("-", "_")
+
+
+@functools.lru_cache(maxsize=32)
+def _index(folder: Path) -> dict[str, Path]:
+    return {canonical(path.name): path for path in folder.rglob("*.ko*") if ".ko" in path.suffixes}
+
+
+def read_module(path: Path) -> bytes:
+    """The ELF object in a .ko, .ko.xz or .ko.zst."""
+    data = path.read_bytes()
+    if path.suffix == ".xz":
+        return lzma.decompress(data)
+    if path.suffix == ".zst":
+        import zstandard  # noqa: PLC0415 (only where a kernel packs its modules so)
+
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    return data
+
+
+def modinfo(image: bytes) -> dict[str, str]:
+    """The key=value pairs of a module's .modinfo section; of repeated keys the first."""
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 (slow to import, rarely needed)
+
+    section = ELFFile(BytesIO(image)).get_section_by_name(".modinfo")
+    pairs = [] if section is None else section.data().split(b"\0")
+    result: dict[str, str] = {}
+    for pair in pairs:
+        key, _, value = pair.decode(errors="replace").partition("=")
+        result.setdefault(key, value)
+    return result
+
+
+def dependencies(image: bytes) -> tuple[str, ...]:
+    """Names of the modules that this one uses symbols of."""
+    names = modinfo(image).get("depends", "")
+    return tuple(canonical(name) for name in names.split(",") if name)
+
+
+def with_dependencies(kernel: Kernel, names: Iterable[str]) -> dict[str, bytes]:
+    """The named in-tree modules and all they need, name -> ELF object, in loading order.
+
+    A name that is not there as a file is taken to be built in.
+    """
+    index = _index(kernel.modules)
+    result: dict[str, bytes] = {}
+
+    def add(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise HarnessError(f"modules of {kernel.release} depend on each other: {' -> '.join(above)}")
+        if name in result or name not in index:
+            return
+        image = read_module(index[name])
+        for needed in dependencies(image):
+            add(needed, (*above, name))
+        result[name] = image
+
+    for name in names:
+        add(canonical(name), ())
+    return result

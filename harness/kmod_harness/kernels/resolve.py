@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""From what the user typed to a Kernel, and what there is to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmod_harness.base import store
+from kmod_harness.base.errors import UsageError
+from kmod_harness.base.progress import Progress
+from kmod_harness.base.settings import Settings
+from kmod_harness.kernels import debian, trees
+from kmod_harness.kernels.arch import host_arch
+from kmod_harness.kernels.catalogue import KernelPackages
+from kmod_harness.kernels.kernel import Kernel
+
+
+@dataclass(frozen=True)
+class KernelRow:
+    """One line of `invoke kernels`."""
+
+    series: str  # what --kernel takes
+    release: str  # uname -r of the newest
+    version: str  # Debian's package version of the newest
+    suite: str  # where the newest is
+    debian: str  # release whose toolchain builds for it
+    compiler: str
+    cached: bool  # whether the newest is in the cache
+    cached_versions: tuple[str, ...]  # all versions of the series in the cache, newest first
+    listed: bool  # False: it has left the mirror and only the cache has it
+
+
+def resolve_kernel(spec: str, settings: Settings, progress: Progress, *, refresh: bool = False) -> Kernel:
+    """The kernel that `spec` names, fetched into the cache when it is Debian's and not there yet.
+
+    spec: a series ("6.12"), "latest", a whole `uname -r` of a Debian kernel, "host", or the path of a
+    kernel build tree or of a folder with .deb files. refresh: look for newer packages first, even if that
+    was done within a day. UsageError names what can be had; HarnessError why it could not be fetched.
+    """
+    arch = host_arch()
+    with store.explained(settings):
+        if spec == trees.HOST:
+            return trees.resolve_host(arch)
+        folder = Path(spec).expanduser()
+        if "/" in spec or spec in (".", ".."):
+            return _resolve_folder(spec, folder, settings, progress)
+        if debian.is_debian_spec(spec):
+            return debian.resolve_debian(spec, settings, arch, progress, refresh=refresh)
+        if spec and folder.is_dir():
+            return _resolve_folder(spec, folder, settings, progress)
+        choices = debian.known_choices(settings, arch, progress)
+        raise UsageError(
+            f"unknown kernel {spec!r}; there is: {', '.join(debian.offered(choices))}, latest, host, "
+            "the path of a kernel build tree or of a folder with .deb files",
+            hint="invoke kernels",
+        )
+
+
+def _resolve_folder(spec: str, folder: Path, settings: Settings, progress: Progress) -> Kernel:
+    if not folder.is_dir():
+        raise UsageError(f"kernel {spec}: no such folder", hint="invoke kernels")
+    if any(folder.glob("*.deb")):
+        return trees.resolve_debs(spec, folder, settings, progress)
+    return trees.resolve_tree(spec, folder, host_arch())
+
+
+def known_kernels(settings: Settings, progress: Progress, *, refresh: bool = False) -> list[KernelRow]:
+    """What can be chosen by series, oldest first. HarnessError when nothing can be found out."""
+    arch = host_arch()
+    with store.explained(settings):
+        choices = debian.known_choices(settings, arch, progress, refresh=refresh)
+        return [_row(debian.select(series, choices)) for series in debian.offered(choices)]
+
+
+def _row(choices: list[debian.Choice]) -> KernelRow:
+    newest: KernelPackages = choices[0].packages
+    return KernelRow(
+        series=newest.series,
+        release=newest.release,
+        version=newest.version,
+        suite=newest.suite,
+        debian=newest.debian,
+        compiler=newest.compiler,
+        cached=choices[0].cached,
+        cached_versions=tuple(one.packages.version for one in choices if one.cached),
+        listed=any(one.listed for one in choices),
+    )

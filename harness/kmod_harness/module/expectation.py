@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""What is expected of a module, and of which kernels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ExpectedSplat:
+    """A splat that has to appear, and why that is right."""
+
+    kind: str  # one of vocabulary.SPLAT_KINDS, e.g. "null-deref"
+    pattern: str  # regular expression searched in the splat's title and text
+    reason: str  # for the reader of the report
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What module.yaml says; the defaults are what holds for a module without one."""
+
+    params: Mapping[str, str] = field(default_factory=dict, hash=False)  # module parameters, as text
+    depends: tuple[str, ...] = ()  # names of modules (folders beside this one) to load first, in order
+    expect_log: tuple[str, ...] = ()  # regular expressions, each must match a record of every round
+    expect_splat: ExpectedSplat | None = None
+    expect_taint: tuple[str, ...] = ()  # letters that may become set beside O (out of tree) and E (unsigned)
+    load: str = "ok"  # or the errno name that loading must fail with, e.g. "EINVAL"
+    kernels: str = ""  # which releases it is meant for, e.g. ">=5.10" or ">=6.1,<7"; empty: all
+    reloads: int = 3  # how often it is loaded and unloaded
+
+
+_CONSTRAINT = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")
+
+
+def parse_kernels(text: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The comparisons of a `kernels` value such as ">=6.1,<7"; ValueError for anything else."""
+    comparisons = []
+    for part in text.split(",") if text.strip() else []:
+        match = _CONSTRAINT.fullmatch(part)
+        if not match:
+            raise ValueError(f"cannot read {part.strip()!r}; want comparisons such as '>=5.10' or '>=6.1,<7'")
+        comparisons.append((match[1], tuple(map(int, match[2].split(".")))))
+    return comparisons
+
+
+def kernel_matches(kernels: str, release: str) -> bool:
+    """Whether a module with this `kernels` value is meant for the kernel with this `uname -r`.
+
+    Only as many numbers are compared as the constraint gives: 6.12.117 is "==6.12" and "<=6.12". Of a
+    release candidate ("7.3-rc7") the numbers count.
+    """
+    numbers = tuple(map(int, re.findall(r"\d+", (re.match(r"[\d.]+", release) or [""])[0])))
+    return all(_holds(operator, numbers, wanted) for operator, wanted in parse_kernels(kernels))
+
+
+def _holds(operator: str, numbers: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    have = (*numbers, *[0] * len(wanted))[: len(wanted)]
+    return {
+        ">=": have >= wanted,
+        "<=": have <= wanted,
+        ">": have > wanted,
+        "<": have < wanted,
+        "==": have == wanted,
+        "!=": have != wanted,
+    }[operator]

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""All steps of one run, tied together: kernels, builds, machines, checks. What fixtures and commands use."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kmod_harness.base.deadline import timeout_factor
+from kmod_harness.base.errors import Failure, HarnessError, UsageError
+from kmod_harness.base.progress import Progress
+from kmod_harness.base.settings import PROJECT, Settings
+from kmod_harness.kbuild.make import Build, build_all, check_arguments
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.kernel_modules import canonical, dependencies, with_dependencies
+from kmod_harness.kernels.resolve import resolve_kernel
+from kmod_harness.machine.machine import GuestPausedError
+from kmod_harness.module.module import Module, needed_modules, resolve_module
+from kmod_harness.run.fleet import Fleet, MachineOptions
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import OK
+from kmod_harness.verdict.lifecycle import Verdict, judge
+from kmod_harness.verdict.observation import Observation
+from kmod_harness.verdict.observe import Subject, observe
+
+RESCUE_MODULE = "force_rmmod"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose for a run. UsageError for what cannot be."""
+
+    machines: MachineOptions = field(default_factory=MachineOptions)
+    make_arguments: tuple[str, ...] = ()
+    reloads: int | None = None  # instead of what module.yaml says
+    guard: bool = False  # force_rmmod guards the modules while they are tested
+
+    def __post_init__(self) -> None:
+        check_arguments(self.make_arguments)
+        if self.reloads is not None and self.reloads < 1:
+            raise UsageError(f"--reloads {self.reloads}: want 1 or more")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of one .ko on one machine."""
+
+    name: str  # of the module as the kernel knows it
+    verdict: Verdict
+    observation: Observation
+
+
+@dataclass
+class Workbench:
+    """One run's kernels, builds and machines. Everything is made on demand and at most once."""
+
+    settings: Settings
+    progress: Progress
+    options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        timeout_factor()  # a wrong one is found before anything is done
+        self.fleet = Fleet(self.settings, self.progress, self.options.machines)
+        self._kernels: dict[str, Kernel] = {}
+        self._no_kernels: dict[str, HarnessError] = {}
+        self._builds: dict[tuple[Path, str], Build] = {}
+
+    def close(self) -> None:
+        """End the machines that are still there."""
+        self.fleet.close()
+
+    def kernel(self, spec: str) -> Kernel:
+        """The kernel for a spec. Raises UsageError for a wrong one, HarnessError for one that cannot be had."""
+        if spec in self._no_kernels:
+            raise self._no_kernels[spec]
+        if spec not in self._kernels:
+            try:
+                self._kernels[spec] = resolve_kernel(spec, self.settings, self.progress)
+            except HarnessError as error:
+                self._no_kernels[spec] = error  # the network is not asked again for every module
+                raise
+        return self._kernels[spec]
+
+    def build(self, pairs: Sequence[tuple[Module, Kernel]]) -> list[Build]:
+        """Build modules and what they depend on, in parallel; the results in the order of `pairs`."""
+        wanted = list(pairs)
+        for module, kernel in pairs:
+            wanted += [(needed, kernel) for needed in needed_modules(module)]
+            if self.options.guard:
+                wanted.append((rescue_module(), kernel))
+        missing = [pair for pair in dict.fromkeys(wanted) if (pair[0].path, pair[1].spec) not in self._builds]
+        if missing:
+            for build in build_all(missing, self.settings, self.progress, self.options.make_arguments):
+                self._builds[build.module.path, build.kernel.spec] = build
+        return [self._builds[module.path, kernel.spec] for module, kernel in pairs]
+
+    def check(self, module: Module, kernel: Kernel, stage: Callable[[str], None]) -> list[Checked]:
+        """Take a module through its life, each .ko of its folder on a fresh machine.
+
+        The module must have been built. stage: told what is being done. Raises HarnessError when no
+        verdict is possible.
+        """
+        build = self._builds[module.path, kernel.spec]
+        try:
+            return [self._check_object(build, ko, stage) for ko in build.objects]
+        except GuestPausedError as error:
+            if not self.fleet.give_up_kvm(error):
+                raise
+            return self.check(module, kernel, stage)
+
+    def _check_object(self, build: Build, ko: Path, stage: Callable[[str], None]) -> Checked:
+        expectation = build.module.expectation
+        if self.options.reloads is not None:
+            expectation = replace(expectation, reloads=self.options.reloads)
+        name = canonical(ko.name)
+        stage("boot")
+        with (
+            self.fleet.machine(build.kernel, name, str(build.module.path)) as (machine, guest),
+            self._guarded(guest, build.kernel, name),
+        ):
+            needed = self.upload_needed(guest, build, ko)
+            subject = Subject(name, guest.upload(ko), expectation.params)
+            rounds = expectation.reloads if expectation.load == "ok" else 1
+            observation = observe(guest, machine.console, subject, needed, rounds, stage=stage)
+            verdict = judge(name, expectation, observation)
+            if not verdict.passed:
+                self.fleet.keep_logs(machine)
+        return Checked(name, verdict, observation)
+
+    @contextlib.contextmanager
+    def _guarded(self, guest: Guest, kernel: Kernel, name: str) -> Iterator[None]:
+        """If that was chosen, an oops in init or exit of modules is an error meanwhile, and not the end."""
+        if not self.options.guard or name == RESCUE_MODULE:
+            yield
+            return
+        build = self._builds[rescue_module().path, kernel.spec]
+        if build.state == "failed":
+            raise HarnessError("the guard does not build", evidence=build.problems, log=build.log)
+        outcome = guest.insmod(guest.upload(build.objects[0]), {"guard": "*"}, call="init")
+        if outcome != OK:
+            raise HarnessError(f"the guard cannot be loaded: {outcome}")
+        yield
+        with contextlib.suppress(Failure):  # a machine that is lost has been told of
+            guest.rmmod(RESCUE_MODULE)
+
+    def upload_needed(self, guest: Guest, build: Build, ko: Path) -> list[Subject]:
+        """Copy into the guest what must be loaded before a .ko; in loading order.
+
+        That is the kernel's own modules it uses, what module.yaml names, and its folder's other modules
+        that it uses.
+        """
+        ours = [(one, one.expectation.params) for one in needed_modules(build.module)]
+        objects: dict[str, tuple[Path, dict[str, str]]] = {}
+        for module, parameters in ours:
+            for path in self._builds[module.path, build.kernel.spec].objects:
+                objects[canonical(path.name)] = (path, dict(parameters))
+        siblings = {canonical(path.name): path for path in build.objects}
+        for name in _siblings_used(ko, siblings):
+            objects[name] = (siblings[name], {})
+        in_tree: dict[str, bytes] = {}
+        for path in (*(path for path, _ in objects.values()), ko):
+            in_tree |= with_dependencies(build.kernel, dependencies(path.read_bytes()))
+        loaded = guest.modules()
+        result = []
+        for name, image in in_tree.items():
+            if name not in loaded and name not in objects:
+                result.append(Subject(name, guest.upload_bytes(image, f"{name}.ko")))
+        for name, (path, parameters) in objects.items():
+            result.append(Subject(name, guest.upload(path), parameters))
+        return result
+
+
+def rescue_module() -> Module:
+    """The rescue module's sources, which come with a checkout only."""
+    folder = PROJECT / "kmod" / RESCUE_MODULE
+    if not folder.is_dir():
+        raise UsageError(f"the sources of {RESCUE_MODULE} are not here ({folder})", hint="run it in a checkout")
+    return resolve_module(str(folder))
+
+
+def _siblings_used(ko: Path, siblings: dict[str, Path]) -> list[str]:
+    """Names of the modules of the same folder that a .ko uses, in loading order."""
+    result: list[str] = []
+    for name in dependencies(ko.read_bytes()):
+        if name in siblings and siblings[name] != ko:
+            result += [*_siblings_used(siblings[name], siblings), name]
+    return list(dict.fromkeys(result))

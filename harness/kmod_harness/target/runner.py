@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""What everything in this folder needs of a machine: to run a command there and to put a file there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import GuestFailure
+
+OK = "ok"  # a system call that returned 0
+KILLED = "killed"  # the task that made the system call was killed by the kernel (an oops)
+
+
+class GuestHang(GuestFailure):
+    """A command did not return in time, while the machine was still there."""
+
+
+class ConnectionLost(GuestFailure):
+    """The connection broke, and the machine shows no cause."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A command that has ended in the guest."""
+
+    argv: tuple[str, ...]
+    returncode: int  # above 128 or -1: killed by a signal
+    output: str  # standard output and standard error
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it, e.g. because the kernel oopsed in one of its system calls."""
+        return self.returncode < 0 or self.returncode > 128
+
+
+class Watch(Protocol):
+    """Tells whether the machine behind a connection is still alive."""
+
+    def check(self) -> None:
+        """Return if it can still be; raise what ended it otherwise. Never waits."""
+
+    def diagnose(self) -> None:
+        """The connection broke: wait a moment for the cause and raise it; return if none shows."""
+
+
+class Runner(Protocol):
+    """A machine in which commands can be run as root: a virtual one or a real board."""
+
+    def run(self, argv: Sequence[str], deadline: Deadline, *, stdin: bytes = b"") -> Result:
+        """Run a command. Raises GuestHang, ConnectionLost, or what ended the machine; never for exit codes."""
+
+    def put(self, path: str, data: bytes, deadline: Deadline) -> None:
+        """Write a file. Raises as `run` does, and HarnessError when the file cannot be written."""
+
+    def alive(self) -> bool:
+        """Whether the connection is still there, as far as this side knows. Never waits."""

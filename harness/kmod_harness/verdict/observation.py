@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""What was seen while a module went through its life; facts only, the judging is done in lifecycle.py."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmod_harness.target.kmsg import KernelRecord
+
+
+class Ending(enum.Enum):
+    """How the observation ended. Only COMPLETE means that every step was carried out."""
+
+    COMPLETE = "complete"
+    PANIC = "panic"  # the kernel panicked (seen on the console)
+    HANG = "hang"  # a step did not return within its deadline while the machine was still there
+    LOST = "lost"  # the connection to the guest broke while the machine was still there
+
+
+@dataclass(frozen=True)
+class Round:
+    """One load and unload. An outcome is OK, KILLED or an errno name; None: this step was not reached."""
+
+    number: int  # 1 for the first
+    load: str | None
+    state: str | None  # third column of /proc/modules after loading: "Live", "Loading"; None: not listed
+    unload: str | None
+    listed_after: bool | None  # still in /proc/modules after unloading
+    records: tuple[KernelRecord, ...]  # kernel log from before loading to after unloading
+    lost: int = 0  # how many records before those the kernel overwrote: its buffer is small
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that is known about one module on one machine."""
+
+    rounds: tuple[Round, ...]  # as many as were begun; the last one may be incomplete
+    dependencies: tuple[tuple[str, str], ...]  # (module, outcome of loading it), in order
+    taint_before: int  # bits of /proc/sys/kernel/tainted
+    taint_after: int | None  # None: could not be read any more
+    ending: Ending
+    detail: str  # what was being done when it ended early, e.g. "unload vms, round 2"; else ""
+    console_tail: tuple[str, ...]  # last lines of the serial console
+    console_log: Path  # the whole of it

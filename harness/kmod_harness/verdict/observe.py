@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Takes a module through its life and writes down what is seen. Judges nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from kmod_harness.base.errors import Failure, GuestFailure
+from kmod_harness.machine.console import Console
+from kmod_harness.machine.machine import GuestPanic
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import OK, ConnectionLost, GuestHang
+from kmod_harness.verdict.observation import Ending, Observation, Round
+
+ENDINGS: dict[type[GuestFailure], Ending] = {
+    GuestPanic: Ending.PANIC,
+    GuestHang: Ending.HANG,
+    ConnectionLost: Ending.LOST,
+}
+
+
+LAST_WORDS_SECONDS = 4.0  # for what a machine in which something hangs may still tell
+CONSOLE_LINES = 200  # a panic with the oops that led to it, or the stacks of some blocked tasks
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module that lies in the guest, ready to be loaded."""
+
+    name: str  # as the kernel knows it
+    path: str  # of the .ko in the guest
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def observe(
+    guest: Guest,
+    console: Console,
+    subject: Subject,
+    dependencies: Sequence[Subject],
+    rounds: int,
+    *,
+    stage: Callable[[str], None] = lambda stage: None,
+) -> Observation:
+    """Load the dependencies, then load and unload the subject `rounds` times.
+
+    It ends early when the machine ends or hangs, when a step fails, or when the module cannot be unloaded.
+    stage: called with what is about to be done. Raises HarnessError for failures that are not the module's.
+    """
+    observer = _Observer(guest, subject, stage)
+    try:
+        observer.load_dependencies(dependencies)
+        if all(outcome == OK for _, outcome in observer.dependencies):
+            for number in range(1, rounds + 1):
+                observer.go_round(number)
+                if not observer.clean:
+                    break
+        observer.taint_after = guest.taint()
+    except GuestFailure as failure:
+        observer.ending = ENDINGS[type(failure)]
+        observer.detail = f"{observer.doing}: {failure.message}"
+        if observer.ending is Ending.HANG:
+            _ask_for_blocked_tasks(guest)
+    return observer.observation(console)
+
+
+def _ask_for_blocked_tasks(guest: Guest) -> None:
+    """Make the kernel print the stacks of blocked tasks to the console (SysRq w)."""
+    with contextlib.suppress(Failure):
+        guest.run("sh", "-c", "echo w > /proc/sysrq-trigger", seconds=LAST_WORDS_SECONDS)
+
+
+class _Observer:
+    """What has been seen so far."""
+
+    def __init__(self, guest: Guest, subject: Subject, stage: Callable[[str], None]) -> None:
+        self._guest = guest
+        self._subject = subject
+        self._stage = stage
+        self.doing = "before the first step"
+        self.rounds: list[Round] = []
+        self.dependencies: list[tuple[str, str]] = []
+        self.taint_before = guest.taint()
+        self.taint_after: int | None = None
+        self.ending = Ending.COMPLETE
+        self.detail = ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether the last round left the machine fit for another one."""
+        last = self.rounds[-1]
+        return last.load == OK and last.unload == OK and last.listed_after is False
+
+    def _do(self, what: str) -> None:
+        self.doing = what
+        self._stage(what)
+
+    def _see(self, **facts: object) -> None:
+        self.rounds[-1] = replace(self.rounds[-1], **facts)  # type: ignore[arg-type]
+
+    def load_dependencies(self, dependencies: Sequence[Subject]) -> None:
+        for module in dependencies:
+            self._do(f"load {module.name}")
+            self.dependencies.append((module.name, self._guest.insmod(module.path, module.parameters)))
+
+    def go_round(self, number: int) -> None:
+        name = self._subject.name
+        mark = self._guest.log_mark()
+        self.rounds.append(Round(number, None, None, None, None, ()))
+        try:
+            self._do(f"load {name}, round {number}")
+            self._see(load=self._guest.insmod(self._subject.path, self._subject.parameters))
+            listed = self._guest.modules().get(name)
+            self._see(state=listed.state if listed else None)
+            if listed:
+                self._do(f"unload {name}, round {number}")
+                self._see(unload=self._guest.rmmod(name))
+                self._see(listed_after=name in self._guest.modules())
+        except GuestHang:
+            with contextlib.suppress(Failure):
+                self._read_log(mark, LAST_WORDS_SECONDS)
+            raise
+        self._read_log(mark)
+
+    def _read_log(self, mark: int, seconds: float | None = None) -> None:
+        records = self._guest.log(mark, seconds=seconds)
+        self._see(records=records, lost=max(0, records[0].sequence - mark) if records else 0)
+
+    def observation(self, console: Console) -> Observation:
+        return Observation(
+            rounds=tuple(self.rounds),
+            dependencies=tuple(self.dependencies),
+            taint_before=self.taint_before,
+            taint_after=self.taint_after,
+            ending=self.ending,
+            detail=self.detail,
+            console_tail=console.tail(CONSOLE_LINES),
+            console_log=console.path,
+        )

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kmod_harness.base.errors import UsageError
+from kmod_harness.module import module as modules
+from kmod_harness.module.expectation import Expectation, ExpectedSplat, kernel_matches
+from kmod_harness.module.manifest import parse_manifest
+from kmod_harness.module.module import resolve_module
+
+
+@pytest.fixture
+def kmod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory's kmod/, with one module; there is no checkout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(modules, "PROJECT", tmp_path / "no-checkout")
+    (tmp_path / "kmod" / "mouse").mkdir(parents=True)
+    (tmp_path / "kmod" / "mouse" / "Kbuild").write_text("obj-m := mouse.o\n")
+    return tmp_path / "kmod"
+
+
+def test_by_name_and_by_path(kmod: Path) -> None:
+    by_name = resolve_module("mouse")
+    assert by_name == resolve_module("./kmod/mouse") == resolve_module(str(kmod / "mouse"))
+    assert (by_name.name, by_name.path, by_name.expectation) == ("mouse", kmod / "mouse", Expectation())
+    assert hash(by_name) == hash(resolve_module("mouse"))
+
+
+def test_unknown_name_lists_and_suggests(kmod: Path) -> None:
+    with pytest.raises(UsageError, match="unknown module 'muose'; there is: mouse") as caught:
+        resolve_module("muose")
+    assert caught.value.hint == "did you mean mouse?"
+
+
+def test_folder_without_kbuild_file(kmod: Path) -> None:
+    (kmod / "empty").mkdir()
+    with pytest.raises(UsageError, match="neither Kbuild nor Makefile"):
+        resolve_module("kmod/empty")
+
+
+def test_file_instead_of_folder(kmod: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve_module("kmod/mouse/Kbuild")
+    assert caught.value.hint == "give the folder: kmod/mouse"
+
+
+def test_manifest_of_the_module(kmod: Path) -> None:
+    (kmod / "mouse" / "module.yaml").write_text("reloads: 0\n")
+    with pytest.raises(UsageError, match=r"mouse/module\.yaml:1: reloads: want 1 to 1000, found 0"):
+        resolve_module("mouse")
+
+
+FULL = """
+params: {fault: true, off: no, count: 0x10, name: 'a b', version: "1"}
+depends: [depend_s]
+expect_log:
+  - 'loaded \\d+'
+expect_splat:
+  class: null-deref
+  pattern: init
+  reason: that is what it is for
+expect_taint: [D, W]
+load: ENOENT
+kernels: '>=5.10, <7'
+reloads: 5
+"""
+
+
+def test_everything_a_manifest_can_say() -> None:
+    assert parse_manifest(FULL, "m") == Expectation(
+        params={"fault": "1", "off": "0", "count": "16", "name": "a b", "version": "1"},
+        depends=("depend_s",),
+        expect_log=(r"loaded \d+",),
+        expect_splat=ExpectedSplat("null-deref", "init", "that is what it is for"),
+        expect_taint=("D", "W"),
+        load="ENOENT",
+        kernels=">=5.10, <7",
+        reloads=5,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n"])
+def test_manifest_that_says_nothing(text: str) -> None:
+    assert parse_manifest(text, "m") == Expectation()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("reload: 3", "m:1: unknown key reload; did you mean reloads?"),
+        ("load: ok\n\nload: ok", "m:3: key load for the second time (first in line 1)"),
+        ("load: ok\nreloads: three", "m:2: reloads: want a whole number, found 'three'"),
+        ("reloads: 1001", "m:1: reloads: want 1 to 1000, found 1001"),
+        ("reloads: true", "m:1: reloads: want a whole number, found 'true'"),
+        ("load: EWHAT", "m:1: load: want ok or the name of an errno, e.g. EINVAL, found 'EWHAT'"),
+        ("load: 3", "m:1: load: want text, found '3'; put it in quotes"),
+        ("kernels: newest", "m:1: kernels: cannot read 'newest'; want comparisons such as"),
+        ("kernels: 5.10", "m:1: kernels: want text, found '5.10'; put it in quotes"),
+        ("expect_log: text", "m:1: expect_log: want a list, found 'text'"),
+        ("expect_log: ['(']", "m:1: expect_log: entry 1: no regular expression"),
+        ("expect_taint: [Q]", "m:1: expect_taint: entry 1: 'Q' is no taint letter"),
+        ("expect_taint: [G]", "m:1: expect_taint: entry 1: 'G' is no taint letter"),
+        ("depends: [../x]", "m:1: depends: entry 1: '../x' is no name of a folder beside this one"),
+        ("params: {a: 1.5}", "m:1: params: a: want text, a whole number or true/false, found '1.5'"),
+        ("params: {a: 1, a: 2}", "m:1: key a for the second time"),
+        ("params: {'a b': 1}", "m:1: params: 'a b' cannot be the name of a parameter"),
+        ("expect_splat: {class: bug}", "m:1: expect_splat: pattern, reason missing"),
+        ("expect_splat:\n  clas: x", "m:2: unknown key expect_splat.clas; did you mean class?"),
+        ("- a\n- b", "m:1: the file: want keys with values, found a list"),
+        ("load: 'ok\nreloads: 3", "m:2: found unexpected end of stream"),
+    ],
+)
+def test_mistakes_name_file_line_and_key(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_manifest(text, "m")
+    assert message in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("kernels", "release", "expected"),
+    [
+        ("", "6.12.117+deb13-cloud-amd64", True),
+        (">=5.10", "5.10.0-46-cloud-amd64", True),
+        (">=5.10", "5.9.16", False),
+        (">=6.1,<7", "7.3.4+deb13-cloud-amd64", False),
+        (">=6.1,<7", "6.12.117+deb13-cloud-amd64", True),
+        ("<=6.12", "6.12.117", True),
+        ("==6.12", "6.12.117", True),
+        ("!=6.12", "6.12.117", False),
+        (">6.12", "6.12.117", False),
+        (">=7.3", "7.3-rc7", True),
+        (">=6.12.118", "6.12.117", False),
+    ],
+)
+def test_kernels_a_module_is_for(kernels: str, release: str, expected: bool) -> None:
+    assert kernel_matches(kernels, release) is expected

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""Work done ahead of time, and how it is given up."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import HarnessError
+from kmod_harness.run.pool import Ahead, Pool
+
+
+class Maker:
+    """Makes numbered resources and remembers what became of them."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self.closed: list[str] = []
+        self.broken: set[str] = set()
+
+    @contextlib.contextmanager
+    def make(self, kind: str) -> Iterator[str]:
+        if kind in self.broken:
+            raise HarnessError("no machine")
+        name = f"{kind}{len(self.made)}"
+        self.made.append(name)
+        yield name
+        self.closed.append(name)
+
+
+def wait_until(condition: object) -> None:
+    end = time.monotonic() + 5
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_spare_is_ready_after_the_first_was_taken() -> None:
+    maker = Maker()
+    pool = Pool(maker.make, lambda name: True, 1)
+    pool.expect("a", 3)
+    assert pool.take("a") is None
+    wait_until(lambda: maker.made == ["a0"])
+    time.sleep(0.05)
+    assert maker.made == ["a0"]  # no more than one spare
+    taken = pool.take("a")
+    assert taken and taken[0] == "a0"
+    wait_until(lambda: len(maker.made) == 2)
+    taken[1].close()
+    assert maker.closed == ["a0"]
+    pool.close()
+    assert maker.closed == ["a0", "a1"]
+
+
+def test_nothing_is_made_that_nobody_expects() -> None:
+    maker = Maker()
+    pool = Pool(maker.make, lambda name: True, 2)
+    pool.expect("a", 1)
+    assert pool.take("a") is None
+    time.sleep(0.05)
+    assert maker.made == []
+    assert pool.take("b") is None
+    pool.close()
+
+
+def test_a_spare_that_died_is_not_given_out() -> None:
+    maker = Maker()
+    pool = Pool(maker.make, lambda name: name != "a0", 1)
+    pool.expect("a", 3)
+    assert pool.take("a") is None
+    wait_until(lambda: pool._ready)
+    assert pool.take("a") is None
+    assert maker.closed == ["a0"]
+    wait_until(lambda: maker.made == ["a0", "a1"])  # one more is expected
+    pool.close()
+
+
+def test_a_kind_that_cannot_be_made_is_left_to_the_taker() -> None:
+    maker = Maker()
+    maker.broken = {"a"}
+    pool = Pool(maker.make, lambda name: True, 1)
+    pool.expect("a", 5)
+    pool.expect("b", 2)
+    assert pool.take("a") is None
+    wait_until(lambda: maker.made == ["b0"])
+    assert pool.take("a") is None
+    pool.close()
+    assert maker.closed == ["b0"]
+
+
+def test_results_and_exceptions_arrive() -> None:
+    def fail() -> int:
+        raise HarnessError("broken")
+
+    ahead = Ahead[str, int](2)
+    ahead.submit("a", lambda: 1)
+    ahead.submit("b", fail)
+    assert ahead.result("a", lambda: 0) == 1
+    assert ahead.result("c", lambda: 3) == 3
+    with pytest.raises(HarnessError, match="broken"):
+        ahead.result("b", lambda: 0)
+    ahead.close()
+
+
+def test_closing_ends_what_is_under_way() -> None:
+    began = threading.Event()
+    ended: list[str] = []
+
+    def work() -> int:
+        began.set()
+        try:
+            process.run(["sleep", "30"], deadline=Deadline(40, "sleep"))
+        except HarnessError as error:
+            ended.append(type(error).__name__)
+            raise
+        return 0
+
+    ahead = Ahead[str, int](1)
+    ahead.submit("a", work)
+
+    def never() -> int:
+        ended.append("started")
+        return 0
+
+    ahead.submit("never", never)
+    began.wait(5)
+    time.sleep(0.1)
+    started = time.monotonic()
+    ahead.close()
+    assert time.monotonic() - started < 5
+    assert len(ended) == 1
+    assert ended != ["started"]  # the first was ended, the second never begun
