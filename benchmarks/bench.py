@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.figures import BUSY_SHARE, Row, Sample
+from benchmarks.host import Meter, wait_quiet
 from kmod_harness.base.errors import Failure, HarnessError
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
@@ -18,9 +20,6 @@ from kmod_harness.kernels.resolve import resolve_kernel
 from kmod_harness.module.module import resolve_module
 from kmod_harness.run.fleet import Fleet, MachineOptions
 from kmod_harness.run.workbench import Options, Workbench
-
-from benchmarks.figures import BUSY_SHARE, Row, Sample
-from benchmarks.host import Meter, wait_quiet
 
 MODULE = "vms"  # the one that is loaded wherever one is wanted
 

@@ -14,10 +14,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.settings import CACHE_VARIABLE, PROJECT
-
-from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading
 
 ALL_KERNELS = ("5.10", "6.1", "6.12", "7.2", "7.3")
 TAIL_LINES = 12

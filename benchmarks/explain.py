@@ -21,17 +21,17 @@ from typing import Any
 from unittest import mock
 
 import paramiko
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from benchmarks.bench import Context
+from benchmarks.machines import first_command
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.machine.agent import Agent
 from kmod_harness.machine.machine import Machine
 from kmod_harness.machine.monitor import Monitor
 from kmod_harness.target.ssh import SshRunner
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from benchmarks.bench import Context
-from benchmarks.machines import first_command
 
 REST = "(between the steps)"
 # What is timed: object, attribute, label; a label that ends in ":" gets the first argument. In order of time;

@@ -7,13 +7,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, timed
+from benchmarks.host import proportional_bytes
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.run.fleet import Fleet
 from kmod_harness.target.guest import Guest
-
-from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, timed
-from benchmarks.host import proportional_bytes
 
 SIDE_BY_SIDE = 16
 # How long a test uses its machine before the next one is asked for; long enough to prepare a spare.

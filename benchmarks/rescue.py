@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, timed
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED, OK
-
-from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, timed
 
 RESCUE = "force_rmmod"
 MODULES = 100

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from kmod_harness.base.errors import Failure, UsageError
-from kmod_harness.base.settings import Settings
-from kmod_harness.report.progress import open_progress
 from rich.console import Console
 
 from benchmarks import commands, host, machines, rescue, virtme
 from benchmarks.bench import Benchmark, Context, take
 from benchmarks.explain import explain
 from benchmarks.figures import LEGEND, Row, cells, markdown, remarks, table
+from kmod_harness.base.errors import Failure, UsageError
+from kmod_harness.base.settings import Settings
+from kmod_harness.report.progress import open_progress
 
 KERNEL = "6.12"  # the default of the commands
 EXPLAIN_RUNS = 15

@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.kernels.packages import unpack_guest_packages
-from kmod_harness.machine.accelerator import choose
-
 from benchmarks import commands
 from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading, SkippedError
 from benchmarks.commands import TESTS, run_command
 from benchmarks.generic import fetch_generic
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.packages import unpack_guest_packages
+from kmod_harness.machine.accelerator import choose
 
 INSTALL = (
     "install it outside this checkout: python3 -m venv DIR && DIR/bin/pip install virtme-ng; PATH=DIR/bin:$PATH"

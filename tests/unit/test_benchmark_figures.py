@@ -6,11 +6,11 @@ from __future__ import annotations
 import io
 
 import pytest
-from kmod_harness.base.errors import UsageError
 from rich.console import Console
 
 from benchmarks.figures import Row, Sample, goal_text, markdown, quantity, remarks, table
 from benchmarks.speed import chosen_benchmarks
+from kmod_harness.base.errors import UsageError
 
 CLONE = Row(
     name="clone",

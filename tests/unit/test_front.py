@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
@@ -20,7 +21,6 @@ from kmod_harness.module.manifest import parse_manifest
 from kmod_harness.module.module import resolve_module
 from kmod_harness.module.vocabulary import SPLAT_KINDS
 from kmod_harness.run.workbench import Workbench
-
 from tests.front import PROGRAM, Front, make_front
 
 SECONDS = 300.0  # a disk that is busy elsewhere takes its time

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.features.graph.command import check_output, draw, unload_order
 from kmod_harness.features.graph.dependencies import Links, ModuleGraph

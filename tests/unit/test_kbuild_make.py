@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import UsageError
 from kmod_harness.base.parallel import run_parallel
 from kmod_harness.base.progress import Silent

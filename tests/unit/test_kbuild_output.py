@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.kbuild.output import find_problems, find_warnings, name_files
 
 GCC = """make[1]: Entering directory '/k'

@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.kbuild.sandbox import sandbox_argv, surroundings
 from kmod_harness.kbuild.sources import mirror, outside_files, parse_dependencies, parse_includes, scan
 

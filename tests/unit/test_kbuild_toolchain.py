@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import UsageError
 from kmod_harness.base.process import CommandError
 from kmod_harness.base.progress import Silent

@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.kernels.apt import configuration_text, parse_proxies, reason_of, show_status, sources_text
 from kmod_harness.kernels.arch import ARCHES
 from kmod_harness.kernels.releases import Release, Suite, load_releases

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.kernels.apt import Package, parse_simulation
 from kmod_harness.kernels.arch import ARCHES
 from kmod_harness.kernels.catalogue import (

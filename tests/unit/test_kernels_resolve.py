@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import Settings
@@ -16,7 +17,6 @@ from kmod_harness.kernels import catalogue, resolve
 from kmod_harness.kernels.apt import NetworkError, NotOnMirrorError
 from kmod_harness.kernels.arch import ARCHES
 from kmod_harness.kernels.releases import Release, Releases, Suite
-
 from tests.unit.fake_apt import KERNEL, VERSION, FakeMirror, add_kernel, build_deb, kernel_files
 
 pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb (package dpkg)")

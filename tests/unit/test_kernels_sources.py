@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.settings import MIRROR_VARIABLE, Settings
 from kmod_harness.kernels import sources

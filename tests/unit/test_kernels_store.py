@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base import process, store
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import DeadlineError, HarnessError

@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import UsageError
 from kmod_harness.kernels.arch import ARCHES
 from kmod_harness.kernels.trees import parse_compiler, resolve_host, resolve_tree

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import UsageError
 from kmod_harness.machine import accelerator, kvm
 

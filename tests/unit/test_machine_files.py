@@ -12,6 +12,7 @@ from pathlib import Path
 
 import paramiko
 import pytest
+
 from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.machine import cpio
 from kmod_harness.machine.keys import MachineKeys

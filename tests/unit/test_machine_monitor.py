@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.machine.monitor import Monitor, MonitorError
 

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import DeadlineError, HarnessError
 from kmod_harness.machine import template
 from kmod_harness.machine.agent import Agent
 from kmod_harness.machine.qemu import BootFiles
 from kmod_harness.machine.template import Recipe
-
 from tests.unit.test_machine_files import SPEC
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import UsageError
 from kmod_harness.module import module as modules
 from kmod_harness.module.expectation import Expectation, ExpectedSplat, kernel_matches

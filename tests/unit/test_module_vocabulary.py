@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from kmod_harness.base.errors import UsageError
 from kmod_harness.module.vocabulary import TAINT_FLAGS, taint_bits, taint_letters, taint_meaning
 

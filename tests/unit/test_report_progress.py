@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.progress import Progress
 from kmod_harness.report.progress import LiveProgress, PlainProgress, open_progress
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console, RenderableType
+
 from kmod_harness.kernels.resolve import KernelRow
 from kmod_harness.report.rows import ResultRow, next_command, summary_line
 from kmod_harness.report.table import (
@@ -19,7 +21,6 @@ from kmod_harness.report.table import (
     print_results,
 )
 from kmod_harness.report.text import plain, seconds_text
-from rich.console import Console, RenderableType
 
 KERNELS = ("5.10", "6.1", "6.12", "7.2", "7.3")
 CRASH = ResultRow(

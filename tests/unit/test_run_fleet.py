@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import Settings

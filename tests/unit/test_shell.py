@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from kmod_harness.front import shell
 from kmod_harness.target.ssh import Unwatched
 

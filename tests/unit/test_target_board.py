@@ -14,6 +14,7 @@ from pathlib import Path
 
 import paramiko
 import pytest
+
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, Failure, HarnessError, UsageError
 from kmod_harness.base.progress import Silent
@@ -29,10 +30,9 @@ from kmod_harness.target.board import Facts
 from kmod_harness.target.connection import AuthenticationError, connect_board
 from kmod_harness.target.runner import ConnectionLost
 from kmod_harness.target.ssh import HostKeyError
-
 from tests.unit.ssh_server import serve
+from tests.unit.test_target_known_hosts import text_of
 from tests.unit.test_target_ssh import _host_key
-from tests.unit.test_rescue_known_hosts import text_of
 
 FOLDER = "/tmp/tmp.play"
 RELEASE = "6.99.0-board"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.machine.console import Console

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.target.kmsg import KernelRecord, parse_kmsg
 from kmod_harness.verdict.splats import find_splats
 

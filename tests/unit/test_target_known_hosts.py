@@ -8,6 +8,7 @@ from pathlib import Path
 
 import paramiko
 import pytest
+
 from kmod_harness.base.errors import UsageError
 from kmod_harness.machine.keys import MachineKeys
 from kmod_harness.target.address import Address, parse_address

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import paramiko
 import pytest
+
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import GuestFailure
 from kmod_harness.machine.keys import MachineKeys
 from kmod_harness.target.runner import ConnectionLost, GuestHang
 from kmod_harness.target.ssh import HostKeyError, SshRunner, connect
-
 from tests.unit.ssh_server import Handler, serve
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.features.trace.calltree import NO_CALL, side_by_side, tree
 from kmod_harness.features.trace.command import only_call

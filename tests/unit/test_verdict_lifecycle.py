@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.module.expectation import Expectation, ExpectedSplat
 from kmod_harness.target.kmsg import KernelRecord
 from kmod_harness.target.runner import KILLED, OK

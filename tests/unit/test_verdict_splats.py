@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.module.vocabulary import SPLAT_KINDS
 from kmod_harness.target.kmsg import KernelRecord
 from kmod_harness.verdict.lines import kernel_lines

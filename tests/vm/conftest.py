@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.settings import PROJECT
 from kmod_harness.front.items import kernel_specs
 from kmod_harness.target.guest import Guest

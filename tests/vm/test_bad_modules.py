@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 import pytest
+
 from kmod_harness.base.errors import Exit, HarnessError
 from kmod_harness.base.process import Completed
 from kmod_harness.kernels.kernel import Kernel
@@ -16,7 +17,6 @@ from kmod_harness.machine import accelerator, kvm
 from kmod_harness.module.module import resolve_module
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
-
 from tests.front import Front, make_front
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]

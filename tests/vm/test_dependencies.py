@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base.errors import Exit
 from kmod_harness.features.graph.command import unload_order
 from kmod_harness.features.places import Choice, open_place
@@ -17,7 +18,6 @@ from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import OK
 from kmod_harness.verdict.splats import find_splats
-
 from tests.vm.conftest import Build
 
 pytestmark = pytest.mark.vm

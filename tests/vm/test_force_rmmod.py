@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit
@@ -27,7 +28,6 @@ from kmod_harness.target.address import Address
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED, OK, Result
 from kmod_harness.verdict.splats import find_splats
-
 from tests.vm.conftest import Build, BuildChanged
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]

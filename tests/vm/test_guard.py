@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kmod_harness.base.progress import Silent
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.machine.machine import GuestPanic, Machine
@@ -20,7 +21,6 @@ from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.finding import Outcome
 from kmod_harness.verdict.splats import find_splats
-
 from tests.vm import test_rescue
 from tests.vm.conftest import BuildChanged, Upload, rescue_log
 

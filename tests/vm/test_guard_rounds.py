@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+
 from kmod_harness.base.progress import Silent
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.vocabulary import taint_bits
@@ -19,7 +20,6 @@ from kmod_harness.run.fleet import Fleet
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import OK
-
 from tests.vm.conftest import Upload, rescue_log
 from tests.vm.test_guard import SPLAT_KINDS, guarded, report
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.expectation import kernel_matches
 from kmod_harness.module.module import resolve_module

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.kbuild.program import build_program
 from kmod_harness.kbuild.toolchain import resolve_toolchain
 from kmod_harness.kernels.kernel import Kernel
@@ -20,7 +21,6 @@ from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.splats import find_splats
-
 from tests.vm.conftest import BuildChanged, Upload, rescue_log
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]

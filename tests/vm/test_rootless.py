@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit

@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping
 
 import pytest
+
 from kmod_harness.features.trace.command import SYSTEM_CALLS, only_call, record_unload
 from kmod_harness.features.trace.way_out import take_steps
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import OK
 from kmod_harness.verdict.splats import find_splats
-
 from tests.vm.conftest import Build
 
 pytestmark = pytest.mark.vm

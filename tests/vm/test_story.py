@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.kernel_modules import with_dependencies
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.splats import find_splats
-
 from tests.vm.conftest import Upload
 
 pytestmark = pytest.mark.vm
