@@ -10,7 +10,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 KERNELS ?= 6.12
-ALL_KERNELS := 5.10 6.1 6.12 7.2 7.3
+# Small ones: our own modules need no drivers, and five of the ordinary kernels are 0.5 GB to fetch.
+ALL_KERNELS := 5.10-cloud 6.1-cloud 6.12-cloud 7.2-cloud 7.3-cloud
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 kernel_options = $(foreach kernel,$(1),--kernel $(kernel))

@@ -18,7 +18,7 @@ from benchmarks.bench import MODULE, Benchmark, Context, Once, Reading
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.settings import CACHE_VARIABLE, PROJECT
 
-ALL_KERNELS = ("5.10", "6.1", "6.12", "7.2", "7.3")
+ALL_KERNELS = ("5.10-cloud", "6.1-cloud", "6.12-cloud", "7.2-cloud", "7.3-cloud")
 TAIL_LINES = 12
 TESTS = 10
 # Ten hand-written tests, each of which gets a machine of its own.

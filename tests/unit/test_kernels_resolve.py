@@ -22,6 +22,10 @@ from tests.unit.fake_apt import KERNEL, VERSION, FakeMirror, add_kernel, build_d
 pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb (package dpkg)")
 
 
+FLAVOURS = {"generic": "{arch}", "cloud": "cloud-{arch}"}
+GENERIC = "6.12.1-amd64"
+
+
 class Notes(Silent):
     """Keeps what the user would be told."""
 
@@ -36,8 +40,8 @@ class Notes(Silent):
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMirror:
     fake = FakeMirror(tmp_path / "mirror")
     monkeypatch.setenv("PATH", f"{fake.folder / 'bin'}:{os.environ['PATH']}")
-    table = Releases({"trixie": Release("trixie", (Suite("trixie", "main"),))}, {}, (), "trixie", ())
-    for module in ("catalogue", "debian", "packages"):
+    table = Releases({"trixie": Release("trixie", (Suite("trixie", "main"),))}, FLAVOURS, {}, (), "trixie", ())
+    for module in ("catalogue", "debian", "packages", "flavours"):
         monkeypatch.setattr(f"kmod_harness.kernels.{module}.load_releases", lambda: table)
     keyring = tmp_path / "keyring.gpg"
     keyring.touch()
@@ -59,23 +63,57 @@ def age(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_series_is_fetched_once_then_found_without_apt(mirror: FakeMirror, settings: Settings) -> None:
     add_kernel(mirror)
-    kernel = resolve.resolve_kernel("6.12", settings, Silent())
+    kernel = resolve.resolve_kernel("6.12-cloud", settings, Silent())
     assert (kernel.release, kernel.compiler, kernel.origin) == (KERNEL, "gcc-14", f"trixie {VERSION}")
     assert kernel.image.read_text() == "image"
     assert (kernel.modules / "kernel" / "a.ko").read_text() == "module"
     assert (kernel.modules / "build").resolve() == kernel.build_tree.resolve()
     assert "/usr/src" not in (kernel.build_tree / "Makefile").read_text()
     before = mirror.calls()
-    assert resolve.resolve_kernel("6.12", settings, Silent()) == kernel
+    assert resolve.resolve_kernel("6.12-cloud", settings, Silent()) == kernel
     assert resolve.resolve_kernel(KERNEL, settings, Silent()).image == kernel.image
-    assert resolve.resolve_kernel("latest", settings, Silent()).image == kernel.image
+    assert resolve.resolve_kernel("latest-cloud", settings, Silent()).image == kernel.image
     assert mirror.calls() == before
     assert not list(settings.cache.rglob("*.deb"))
 
 
+@pytest.mark.parametrize("spec", ["6.12", "6.12-amd64", "6.12-generic", "latest", "latest-amd64", GENERIC])
+def test_series_alone_is_the_ordinary_flavour(mirror: FakeMirror, settings: Settings, spec: str) -> None:
+    add_kernel(mirror)
+    add_kernel(mirror, GENERIC)
+    add_kernel(mirror, "6.13.1-cloud-amd64", "6.13.1-1")
+    assert resolve.resolve_kernel(spec, settings, Silent()).release == GENERIC
+
+
+@pytest.mark.parametrize("spec", ["6.12-cloud", "6.12-cloud-amd64", "latest-cloud", KERNEL])
+def test_flavour_by_its_name_or_ending(mirror: FakeMirror, settings: Settings, spec: str) -> None:
+    add_kernel(mirror)
+    add_kernel(mirror, GENERIC)
+    assert resolve.resolve_kernel(spec, settings, Silent()).release == KERNEL
+
+
+def test_the_ordinary_flavour_is_never_replaced_by_another(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    with pytest.raises(UsageError, match=r"unknown kernel '6\.12'; there is: 6\.12, each with -cloud"):
+        resolve.resolve_kernel("6.12", settings, Silent())
+
+
+def test_flavours_are_listed_apart(mirror: FakeMirror, settings: Settings) -> None:
+    add_kernel(mirror)
+    add_kernel(mirror, GENERIC)
+    add_kernel(mirror, "6.13.1-amd64", "6.13.1-1")
+    resolve.resolve_kernel("6.12-cloud", settings, Silent())
+    rows = resolve.known_kernels(settings, Silent())
+    assert [(row.name, row.release, row.cached) for row in rows] == [
+        ("6.12", GENERIC, False),
+        ("6.12-cloud", KERNEL, True),
+        ("6.13", "6.13.1-amd64", False),
+    ]
+
+
 def test_only_harmless_commands_are_given_to_apt(mirror: FakeMirror, settings: Settings) -> None:
     add_kernel(mirror)
-    resolve.resolve_kernel("6.12", settings, Silent())
+    resolve.resolve_kernel("6.12-cloud", settings, Silent())
     assert {call.split()[0] for call in mirror.calls()} <= {"update", "download", "pkgnames", "show", "madison"}
 
 
@@ -83,7 +121,9 @@ def test_threads_that_ask_at_once_download_once(mirror: FakeMirror, settings: Se
     add_kernel(mirror)
     kernels = []
     threads = [
-        threading.Thread(target=lambda: kernels.append(resolve.resolve_kernel("6.12", settings, Silent())))
+        threading.Thread(
+            target=lambda: kernels.append(resolve.resolve_kernel("6.12-cloud", settings, Silent()))
+        )
         for _ in range(3)
     ]
     for thread in threads:
@@ -99,7 +139,7 @@ def test_unsigned_image_when_the_signed_one_is_missing(mirror: FakeMirror, setti
     name = f"linux-image-{KERNEL}"
     shutil.rmtree(mirror.folder / "pool" / name)
     mirror.add(f"{name}-unsigned", VERSION, kernel_files(KERNEL)[name])
-    assert resolve.resolve_kernel("6.12", settings, Silent()).release == KERNEL
+    assert resolve.resolve_kernel("6.12-cloud", settings, Silent()).release == KERNEL
 
 
 def test_next_older_version_when_the_newest_is_missing(mirror: FakeMirror, settings: Settings) -> None:
@@ -107,7 +147,7 @@ def test_next_older_version_when_the_newest_is_missing(mirror: FakeMirror, setti
     for name in kernel_files("6.12.9-cloud-amd64"):
         mirror.list(name, "6.12.9-1", "gcc-14")
     notes = Notes()
-    assert resolve.resolve_kernel("6.12", settings, notes).release == KERNEL
+    assert resolve.resolve_kernel("6.12-cloud", settings, notes).release == KERNEL
     assert any("404" in note and f"trying {KERNEL}" in note for note in notes.notes)
 
 
@@ -115,7 +155,7 @@ def test_all_missing_is_an_error_that_says_so(mirror: FakeMirror, settings: Sett
     for name in kernel_files(KERNEL):
         mirror.list(name, VERSION, "gcc-14")
     with pytest.raises(NotOnMirrorError, match="404"):
-        resolve.resolve_kernel("6.12", settings, Silent())
+        resolve.resolve_kernel("6.12-cloud", settings, Silent())
     assert not list(settings.cache.glob("kernels/*"))
 
 
@@ -123,39 +163,43 @@ def test_cached_kernel_without_network_with_a_warning(
     mirror: FakeMirror, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_kernel(mirror)
-    resolve.resolve_kernel("6.12", settings, Silent())
+    resolve.resolve_kernel("6.12-cloud", settings, Silent())
     age(settings, monkeypatch)
     mirror.offline()
     notes = Notes()
-    assert resolve.resolve_kernel("6.12", settings, notes).release == KERNEL
+    assert resolve.resolve_kernel("6.12-cloud", settings, notes).release == KERNEL
     assert any("not refreshed (no network" in note for note in notes.notes)
 
 
 def test_no_network_and_nothing_cached(mirror: FakeMirror, settings: Settings) -> None:
     mirror.offline()
     with pytest.raises(NetworkError, match="no network") as caught:
-        resolve.resolve_kernel("6.12", settings, Silent())
+        resolve.resolve_kernel("6.12-cloud", settings, Silent())
     assert caught.value.hint
     mirror.offline(away=False)
     add_kernel(mirror)
-    assert resolve.resolve_kernel("6.12", settings, Silent()).release == KERNEL  # no waiting after the failure
+    assert (
+        resolve.resolve_kernel("6.12-cloud", settings, Silent()).release == KERNEL
+    )  # no waiting after the failure
 
 
 def test_what_has_left_the_mirror_still_works(mirror: FakeMirror, settings: Settings) -> None:
     add_kernel(mirror)
-    resolve.resolve_kernel("6.12", settings, Silent())
+    resolve.resolve_kernel("6.12-cloud", settings, Silent())
     for path in (mirror.folder / "lists").iterdir():
         path.unlink()
-    assert resolve.resolve_kernel("6.12", settings, Silent(), refresh=True).release == KERNEL
+    assert resolve.resolve_kernel("6.12-cloud", settings, Silent(), refresh=True).release == KERNEL
     (row,) = resolve.known_kernels(settings, Silent())
-    assert (row.series, row.cached, row.listed) == ("6.12", True, False)
+    assert (row.name, row.cached, row.listed) == ("6.12-cloud", True, False)
 
 
 def test_newer_version_is_taken_when_it_appears(mirror: FakeMirror, settings: Settings) -> None:
     add_kernel(mirror)
-    resolve.resolve_kernel("6.12", settings, Silent())
+    resolve.resolve_kernel("6.12-cloud", settings, Silent())
     add_kernel(mirror, "6.12.10-cloud-amd64", "6.12.10-1")
-    assert resolve.resolve_kernel("6.12", settings, Silent(), refresh=True).release == "6.12.10-cloud-amd64"
+    assert (
+        resolve.resolve_kernel("6.12-cloud", settings, Silent(), refresh=True).release == "6.12.10-cloud-amd64"
+    )
     (row,) = resolve.known_kernels(settings, Silent())
     assert row.cached_versions == ("6.12.10-1", VERSION)
 
@@ -172,7 +216,7 @@ def test_incomplete_packages_are_not_published(mirror: FakeMirror, settings: Set
         kept = {path: text for path, text in files.items() if "vmlinuz" not in path}
         mirror.add(name, VERSION, kept, "gcc-14")
     with pytest.raises(HarnessError, match="no image"):
-        resolve.resolve_kernel("6.12", settings, Silent())
+        resolve.resolve_kernel("6.12-cloud", settings, Silent())
     assert not list(settings.cache.glob("kernels/*"))
     assert not list(settings.cache.glob("kernels/.*"))
 

@@ -162,13 +162,13 @@ def test_seconds(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
 
 
-def kernel_row(series: str, release: str, suite: str, compiler: str, *, cached: bool) -> KernelRow:
-    return KernelRow(series, release, "1", suite, suite, compiler, cached, (), listed=True)
+def kernel_row(name: str, release: str, suite: str, compiler: str, *, cached: bool) -> KernelRow:
+    return KernelRow(name, release, "1", suite, suite, compiler, cached, (), listed=True)
 
 
 def test_kernel_table() -> None:
     newest = KernelRow(
-        series="6.12",
+        name="6.12-cloud",
         release="6.12.117+deb13-cloud-amd64",
         version="6.12.117-1",
         suite="trixie-security",
@@ -180,15 +180,15 @@ def test_kernel_table() -> None:
     )
     rows = [
         newest,
-        replace(newest, series="7.3", cached=False, cached_versions=()),
-        replace(newest, series="7.2", cached=False, cached_versions=("7.2.1-1",)),
-        replace(newest, series="7.1", listed=False),
+        replace(newest, name="7.3", cached=False, cached_versions=()),
+        replace(newest, name="7.2", cached=False, cached_versions=("7.2.1-1",)),
+        replace(newest, name="7.1", listed=False),
     ]
     text = rendered(kernel_table(rows))
     shown = {line.split()[0]: line.split()[2:] for line in text.splitlines() if "gcc" in line}
-    assert row_of(text, "series").split() == ["series", "release", "where", "compiler", "cached"]
+    assert row_of(text, "kernel").split() == ["kernel", "release", "where", "compiler", "cached"]
     assert shown == {
-        "6.12": ["trixie-security", "gcc-14", "yes"],
+        "6.12-cloud": ["trixie-security", "gcc-14", "yes"],
         "7.3": ["trixie-security", "gcc-14", "no"],
         "7.2": ["trixie-security", "gcc-14", "an", "older", "one"],
         "7.1": ["only", "in", "the", "cache", "gcc-14", "yes"],

@@ -216,7 +216,7 @@ def kernels(_context: Context, refresh: bool = False) -> Exit:
     with open_progress(sys.stderr) as progress:
         rows = known_kernels(Settings(), progress, refresh=refresh)
     Console().print(kernel_table(rows))
-    print("Also: latest, host, the path of a kernel build tree, the path of a folder of .deb files.")
+    print("Also: latest (or latest-cloud, ...), a whole release, host, a build tree, a folder of .deb files.")
     return Exit.OK
 
 

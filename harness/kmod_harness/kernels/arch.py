@@ -17,7 +17,6 @@ class Arch:
     make: str  # ARCH= of the kernel's make
     image: str  # the bootable image in a build tree
     debian: str  # Debian's architecture
-    flavour: str  # the Debian kernel that is made for virtual machines
     elf_machine: str  # e_machine as pyelftools names it
 
     @property
@@ -29,8 +28,8 @@ class Arch:
 ARCHES = {
     row.name: row
     for row in (
-        Arch("x86_64", "x86", "arch/x86/boot/bzImage", "amd64", "cloud-amd64", "EM_X86_64"),
-        Arch("aarch64", "arm64", "arch/arm64/boot/Image", "arm64", "cloud-arm64", "EM_AARCH64"),
+        Arch("x86_64", "x86", "arch/x86/boot/bzImage", "amd64", "EM_X86_64"),
+        Arch("aarch64", "arm64", "arch/arm64/boot/Image", "arm64", "EM_AARCH64"),
     )
 }
 

@@ -20,6 +20,7 @@ from kmod_harness.base.settings import Settings
 from kmod_harness.kernels import apt
 from kmod_harness.kernels.apt import AptRoot, Package
 from kmod_harness.kernels.arch import Arch
+from kmod_harness.kernels.flavours import find_flavour, flavours
 from kmod_harness.kernels.releases import Release, Releases, load_releases
 from kmod_harness.kernels.sources import find_mirrors
 
@@ -99,7 +100,7 @@ def _sources_key(settings: Settings, release: Release) -> str:
 
 
 def _path(settings: Settings, debian: str, arch: Arch) -> Path:
-    return settings.cache / "apt" / f"{debian}-{arch.debian}" / "catalogue.json"
+    return settings.cache / "apt" / f"{debian}-{arch.debian}" / "kernels.json"
 
 
 def read_catalogue(settings: Settings, debian: str, arch: Arch) -> Catalogue:
@@ -177,9 +178,9 @@ def _report(errors: Mapping[str, HarnessError], known: Mapping[str, Catalogue], 
 
 def read_apt(root: AptRoot) -> Catalogue:
     """Ask apt which kernels and compilers the release has; needs its lists."""
-    flavour = re.escape(root.arch.flavour)
+    endings = "|".join(re.escape(one.ending) for one in flavours(root.arch))
     pattern = re.compile(
-        rf"linux-(headers|image|binary|binary-unsigned|modules|base)-\d.*-{flavour}(-unsigned)?"
+        rf"linux-(headers|image|binary|binary-unsigned|modules|base)-\d.*-({endings})(-unsigned)?"
     )
     names = sorted({name for name in root.names("linux-") if pattern.fullmatch(name)})
     stanzas = parse_stanzas(root.show(names))
@@ -233,7 +234,7 @@ def find_kernels(
     """The complete kernels (image, modules, headers all there), newest first."""
     kernels = []
     for name, rows in stanzas.items():
-        if not (name.startswith("linux-headers-") and name.endswith("-" + arch.flavour)):
+        if not (name.startswith("linux-headers-") and find_flavour(name, arch)):
             continue
         for row in rows:
             kernel = _kernel(row, stanzas, suites.get((name, row["Version"]), debian), debian)

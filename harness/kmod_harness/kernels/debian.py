@@ -27,11 +27,11 @@ from kmod_harness.kernels.catalogue import (
     read_catalogue,
     series_key,
 )
+from kmod_harness.kernels.flavours import LATEST, Flavour, find_flavour, find_wish, flavours
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.releases import load_releases
 from kmod_harness.kernels.sources import find_mirrors
 
-LATEST = "latest"
 MANIFEST = "kernel.json"
 TRIES = 3  # how many versions of a series are tried when the mirror lists what it does not have
 
@@ -41,26 +41,29 @@ class Choice:
     """A Debian kernel that can be had."""
 
     packages: KernelPackages
+    flavour: Flavour
     cached: bool  # unpacked in the cache: no network needed
     listed: bool  # still in a catalogue
 
+    @property
+    def name(self) -> str:
+        """What a user types for the newest of its kind, e.g. "6.12-cloud"."""
+        return self.flavour.name_in(self.packages.series)
+
 
 def is_debian_spec(spec: str) -> bool:
-    """Whether `spec` means a Debian kernel: "latest", a series or a whole uname -r."""
-    return spec == LATEST or re.match(r"\d+\.\d+", spec) is not None
+    """Whether `spec` means a Debian kernel: "latest", a series (both may name a flavour) or a uname -r."""
+    return re.match(rf"\d+\.\d+|{LATEST}(-|$)", spec) is not None
 
 
 def resolve_debian(
     spec: str, settings: Settings, arch: Arch, progress: Progress, *, refresh: bool = False
 ) -> Kernel:
-    """The newest kernel of the series, downloaded when it is not in the cache."""
+    """The newest kernel that the name means, downloaded when it is not in the cache."""
     choices = known_choices(settings, arch, progress, refresh=refresh)
-    matching = select(spec, choices)
+    matching = select(spec, choices, arch)
     if not matching:
-        raise UsageError(
-            f"unknown kernel {spec!r}; there is: {', '.join(offered(choices)) or 'nothing'}",
-            hint="invoke kernels",
-        )
+        raise UsageError(f"unknown kernel {spec!r}; {offer(choices, arch)}", hint="invoke kernels")
     missing: HarnessError | None = None
     tries = 0
     for choice in matching:
@@ -107,7 +110,11 @@ def known_choices(settings: Settings, arch: Arch, progress: Progress, *, refresh
         progress.note(f"warning: {error.message}; only cached kernels can be used")
         catalogues = ()
     listed = {_name(kernel): kernel for catalogue in catalogues for kernel in catalogue.kernels}
-    choices = [Choice(kernel, name in cached, name in listed) for name, kernel in (cached | listed).items()]
+    choices = [
+        Choice(kernel, flavour, name in cached, name in listed)
+        for name, kernel in (cached | listed).items()
+        if (flavour := find_flavour(kernel.release, arch))
+    ]
     return sorted(
         choices,
         key=lambda one: (series_key(one.packages.series), order_key(one.packages.version)),
@@ -115,16 +122,29 @@ def known_choices(settings: Settings, arch: Arch, progress: Progress, *, refresh
     )
 
 
-def select(spec: str, choices: Sequence[Choice]) -> list[Choice]:
+def select(spec: str, choices: Sequence[Choice], arch: Arch) -> list[Choice]:
     """Those that `spec` means, newest first."""
-    if spec == LATEST and choices:
-        spec = choices[0].packages.series
-    return [one for one in choices if spec in (one.packages.series, one.packages.release)]
+    wish = find_wish(spec, arch)
+    if wish is None:
+        return [one for one in choices if one.packages.release == spec]
+    kind = [one for one in choices if one.flavour == wish.flavour]
+    series = kind[0].packages.series if kind and wish.series == LATEST else wish.series
+    return [one for one in kind if one.packages.series == series]
 
 
 def offered(choices: Sequence[Choice]) -> list[str]:
-    """The series that can be chosen, oldest first."""
-    return sorted({choice.packages.series for choice in choices}, key=series_key)
+    """The names that can be chosen: the oldest series first, its flavours as in vm/kernels.yaml."""
+    names = {(series_key(one.packages.series), one.flavour.rank, one.name) for one in choices}
+    return [name for _, _, name in sorted(names)]
+
+
+def offer(choices: Sequence[Choice], arch: Arch) -> str:
+    """For people: what there is instead of what they named."""
+    series = dict.fromkeys(one.packages.series for one in reversed(choices))
+    if not series:
+        return "there is: nothing"
+    more = ", ".join(f"-{one.name}" for one in flavours(arch) if not one.ordinary)
+    return f"there is: {', '.join(series)}, each with {more} or nothing behind it"
 
 
 def read_cached(settings: Settings, arch: Arch) -> list[KernelPackages]:

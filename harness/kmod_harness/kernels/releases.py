@@ -35,6 +35,7 @@ class Releases:
     """The whole of vm/kernels.yaml."""
 
     releases: Mapping[str, Release]
+    flavours: Mapping[str, str]  # name -> ending of uname -r, with {arch}; the first is the ordinary one
     compilers: Mapping[str, str]  # compiler command -> release that packages it
     toolchain: tuple[str, ...]  # packages of every toolchain root
     guest_release: str
@@ -68,11 +69,18 @@ def _parse(data: Any) -> Releases:
             raise ValueError(f"unknown release {release}")
     return Releases(
         releases=releases,
+        flavours=_flavours(data["flavours"]),
         compilers=dict(data["compilers"]),
         toolchain=tuple(data["toolchain"]),
         guest_release=data["guest"]["release"],
         guest_packages=tuple(data["guest"]["packages"]),
     )
+
+
+def _flavours(rows: Mapping[str, str]) -> dict[str, str]:
+    if not rows or any("{arch}" not in ending for ending in rows.values()):
+        raise ValueError("each flavour must be a text with {arch}, and there must be one")
+    return dict(rows)
 
 
 def _suite(release: str, row: Mapping[str, Any]) -> Suite:

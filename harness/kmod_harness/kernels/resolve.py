@@ -20,23 +20,24 @@ from kmod_harness.kernels.kernel import Kernel
 class KernelRow:
     """One line of `invoke kernels`."""
 
-    series: str  # what --kernel takes
+    name: str  # what --kernel takes, e.g. "6.12-cloud"
     release: str  # uname -r of the newest
     version: str  # Debian's package version of the newest
     suite: str  # where the newest is
     debian: str  # release whose toolchain builds for it
     compiler: str
     cached: bool  # whether the newest is in the cache
-    cached_versions: tuple[str, ...]  # all versions of the series in the cache, newest first
+    cached_versions: tuple[str, ...]  # all its versions in the cache, newest first
     listed: bool  # False: it has left the mirror and only the cache has it
 
 
 def resolve_kernel(spec: str, settings: Settings, progress: Progress, *, refresh: bool = False) -> Kernel:
     """The kernel that `spec` names, fetched into the cache when it is Debian's and not there yet.
 
-    spec: a series ("6.12"), "latest", a whole `uname -r` of a Debian kernel, "host", or the path of a
-    kernel build tree or of a folder with .deb files. refresh: look for newer packages first, even if that
-    was done within a day. UsageError names what can be had; HarnessError why it could not be fetched.
+    spec: a series ("6.12") or "latest", a flavour of it ("6.12-cloud"), a whole `uname -r` of a Debian kernel,
+    "host", or the path of a kernel build tree or of a folder with .deb files. refresh: look for newer packages
+    first, even if that was done within a day. UsageError names what can be had; HarnessError why it could not
+    be fetched.
     """
     arch = host_arch()
     with store.explained(settings):
@@ -51,7 +52,7 @@ def resolve_kernel(spec: str, settings: Settings, progress: Progress, *, refresh
             return _resolve_folder(spec, folder, settings, progress)
         choices = debian.known_choices(settings, arch, progress)
         raise UsageError(
-            f"unknown kernel {spec!r}; there is: {', '.join(debian.offered(choices))}, latest, host, "
+            f"unknown kernel {spec!r}; {debian.offer(choices, arch)}; latest, host, "
             "the path of a kernel build tree or of a folder with .deb files",
             hint="invoke kernels",
         )
@@ -66,17 +67,17 @@ def _resolve_folder(spec: str, folder: Path, settings: Settings, progress: Progr
 
 
 def known_kernels(settings: Settings, progress: Progress, *, refresh: bool = False) -> list[KernelRow]:
-    """What can be chosen by series, oldest first. HarnessError when nothing can be found out."""
+    """What can be chosen by series and flavour, oldest first. HarnessError when nothing can be found out."""
     arch = host_arch()
     with store.explained(settings):
         choices = debian.known_choices(settings, arch, progress, refresh=refresh)
-        return [_row(debian.select(series, choices)) for series in debian.offered(choices)]
+        return [_row([one for one in choices if one.name == name]) for name in debian.offered(choices)]
 
 
 def _row(choices: list[debian.Choice]) -> KernelRow:
     newest: KernelPackages = choices[0].packages
     return KernelRow(
-        series=newest.series,
+        name=choices[0].name,
         release=newest.release,
         version=newest.version,
         suite=newest.suite,

@@ -125,10 +125,10 @@ def _remarks(rows: Sequence[ResultRow]) -> Iterator[RenderableType]:
 
 def kernel_table(rows: Sequence[KernelRow]) -> RenderableType:
     """For `invoke kernels`."""
-    table = _plain_table("series", "release", "where", "compiler", "cached")
+    table = _plain_table("kernel", "release", "where", "compiler", "cached")
     for row in rows:
         where = row.suite if row.listed else "only in the cache"
-        texts = (row.series, row.release or "-", where, row.compiler)
+        texts = (row.name, row.release or "-", where, row.compiler)
         table.add_row(*(Text(plain(text)) for text in texts), _cached(row))
     return table
 
