@@ -23,11 +23,11 @@ def test_a_figure_is_replaced_and_nothing_else() -> None:
     assert replace_figures(once, make) == once
 
 
-def test_every_block_of_a_page_is_a_figure_that_was_made() -> None:
-    pages = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
-    assert pages
-    for page in pages:
-        text = page.read_text()
+def test_every_block_of_a_page_with_figures_is_one() -> None:
+    texts = [page.read_text(encoding="utf-8") for page in (Path(__file__).parents[2] / "docs").glob("*.md")]
+    with_figures = [text for text in texts if "<!-- figure: " in text]
+    assert with_figures
+    for text in with_figures:
         assert text.count("<!-- figure: ") == len(FIGURE.findall(text)) > 0
         assert all(figure[0].count("```") == 2 for figure in (match for match in FIGURE.finditer(text)))
         assert FIGURE.sub("", text).count("```") == 0
