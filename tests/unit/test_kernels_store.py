@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import signal
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +47,61 @@ def test_what_a_killed_run_left_is_not_taken_over(tmp_path: Path) -> None:
     with store.publishing(tmp_path / "final"):
         pass
     assert list((tmp_path / "final").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "folder"])
+def test_removing_changes_nothing_above(tmp_path: Path, kind: str) -> None:
+    above = tmp_path / "above"
+    above.mkdir(mode=0o750)
+    target = above / "target"
+    if kind == "file":
+        target.touch()
+    elif kind == "link":
+        target.symlink_to(tmp_path)
+    else:
+        (target / "locked" / "deep").mkdir(parents=True)
+        (target / "locked").chmod(0o500)
+    store.remove(target)
+    store.remove(target)  # none is fine
+    assert list(above.iterdir()) == []
+    assert above.stat().st_mode & 0o777 == 0o750
+    assert tmp_path.is_dir()
+
+
+def _as_nobody(work: Callable[[], None]) -> int:
+    """The exit code of a child that does it without root's rights."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with contextlib.suppress(BaseException):
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            work()
+            code = 0
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_folder_above_that_cannot_be_written_stays_so() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own lies where nobody else may look
+        Path(name).chmod(0o777)
+        above = Path(name) / "above"
+
+        def work() -> None:
+            (above / "target" / "locked" / "deep").mkdir(parents=True)
+            (above / "target" / "locked").chmod(0o500)
+            above.chmod(0o555)
+            with contextlib.suppress(PermissionError):
+                store.remove(above / "target")
+
+        try:
+            assert _as_nobody(work) == 0
+            assert above.stat().st_mode & 0o777 == 0o555
+            assert list((above / "target").iterdir()) == []  # what is in it went all the same
+        finally:
+            above.chmod(0o700)
 
 
 def test_lock_excludes_threads(tmp_path: Path) -> None:
@@ -116,6 +175,18 @@ def test_pipe_passes_bytes_on(tmp_path: Path) -> None:
 def test_pipe_fails_with_either_side(argv: tuple[tuple[str, ...], tuple[str, ...]]) -> None:
     with pytest.raises(process.CommandError, match="false"):
         process.pipe(*argv, deadline=Deadline(10, "pipe"))
+
+
+def test_pipe_waits_for_nothing_that_the_first_says() -> None:
+    loud = ("sh", "-c", "head -c 300000 /dev/zero | tr '\\0' '\\n' >&2; echo data")
+    process.pipe(loud, ("grep", "-q", "data"), deadline=Deadline(20, "pipe"))
+
+
+def test_pipe_shows_the_first_when_the_second_waited_for_it() -> None:
+    slow = ("sh", "-c", "echo the disk is slow >&2; exec sleep 20")
+    with pytest.raises(DeadlineError, match=r"sleep 20.*\|.*cat") as caught:
+        process.pipe(slow, ("cat",), deadline=Deadline(0.5, "pipe"))
+    assert caught.value.evidence == ("the disk is slow",)
 
 
 def test_pipe_has_a_deadline_for_both() -> None:

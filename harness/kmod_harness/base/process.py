@@ -15,6 +15,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -253,26 +254,37 @@ def _too_late(completed: Completed, deadline: Deadline, log: Path | None = None)
 
 
 def pipe(first: Sequence[str], second: Sequence[str], *, deadline: Deadline, hint: str | None = None) -> None:
-    """Run `first | second` to their ends. Raises what `run` raises when one of them fails."""
-    source = start(first, stderr=subprocess.PIPE)
-    assert source.stdout is not None
-    assert source.stderr is not None
-    with source.stdout, source.stderr, contextlib.ExitStack() as stack:
+    """Run `first | second` to their ends. Raises what `run` raises when one of them fails.
+
+    A second one that reached the deadline may have waited for the first: the error shows both.
+    """
+    with contextlib.ExitStack() as stack:
+        complaints = stack.enter_context(tempfile.TemporaryFile())  # a pipe would fill while nobody reads it
+        source = start(first, stderr=complaints)
+        assert source.stdout is not None
+        stack.enter_context(source.stdout)
         stack.callback(end, source)
         if (scope := _scope.get()) is not None:
             stack.enter_context(scope.holding(source))
         expired = stack.enter_context(_expiring(source, deadline))
-        sink = run(second, deadline=deadline, stdin=source.stdout, check=False)
+        try:
+            sink = run(second, deadline=deadline, stdin=source.stdout, check=False)
+        except DeadlineError as error:
+            both = Completed((*first, "|", *second), 0, _content(complaints) + "\n".join(error.evidence))
+            raise _too_late(both, deadline) from error
         source.stdout.close()  # so that `first` ends when `second` ended early
-        complaint = source.stderr.read().decode(errors="replace")
-        returncode = source.wait()
-    source_ended = Completed(tuple(first), returncode, complaint)
+        source_ended = Completed(tuple(first), source.wait(), _content(complaints))
     if expired.is_set():
         raise _too_late(source_ended, deadline)
     # When `second` fails, `first` fails of a broken pipe: the second is the cause.
     for completed in (sink, source_ended):
         if completed.returncode != 0:
             raise CommandError(completed, hint=hint)
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def _feed(process: Process, data: bytes) -> None:

@@ -73,18 +73,30 @@ def publishing(final: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder with all that is in it, also folders without write permission; none is fine."""
+    """Remove a folder with all that is in it, also folders without write permission, or a file; none is fine."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(path, onerror=_pass_over_vanished)
+    except PermissionError:
+        _unprotect(path)
+        shutil.rmtree(path, onerror=_pass_over_vanished)
 
-    def unprotect(_function: object, name: str, error: Any) -> None:
-        if isinstance(error[1], FileNotFoundError):
-            return
-        Path(name).parent.chmod(0o700)
-        with contextlib.suppress(IsADirectoryError, FileNotFoundError):
-            Path(name).unlink()
-            return
-        shutil.rmtree(name)
 
-    shutil.rmtree(path, onerror=unprotect)
+def _pass_over_vanished(_function: object, _name: str, error: Any) -> None:
+    """Somebody else removes too."""
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
+
+
+def _unprotect(path: Path) -> None:
+    """Allow us to remove what is in the folder; what is above it is not ours to change."""
+    path.chmod(0o700)
+    for folder, names, _ in os.walk(path):
+        for inside in (Path(folder, name) for name in names):
+            if not inside.is_symlink():
+                inside.chmod(0o700)  # before os.walk() enters it
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
