@@ -73,7 +73,7 @@ def publishing(final: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder with all that is in it, also folders without write permission, or a file; none is fine."""
+    """Remove a folder with all that is in it, also what is write-protected, or a file; none is fine."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return

@@ -25,7 +25,6 @@ from kmod_harness.machine.spec import MachineSpec
 F = TypeVar("F", bound=Failure)
 
 BOOT_SECONDS = 60.0
-READY = "harness: ready"
 # Paths of the guest.
 HOST_KEY = "/etc/dropbear/dropbear_ed25519_host_key"
 AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
@@ -96,7 +95,7 @@ class Machine:
 
     def wait_ready(self, deadline: Deadline) -> None:
         """Wait until the guest accepts SSH connections, or tell why it never will."""
-        while not any(line.endswith(READY) for line in self.console.lines):
+        while not self.console.ready():
             self.check()
             if deadline.expired():
                 raise self._failure(
