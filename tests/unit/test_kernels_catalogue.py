@@ -97,7 +97,7 @@ def test_kbuild_of_the_same_version_not_of_the_newest() -> None:
 
 
 def test_only_what_modules_are_built_with_is_needed_of_the_dependencies() -> None:
-    depends = "gcc-14-for-host, linux-base (>= 4.12~), linux-base-7.3 (= 1), linux-kbuild-7.3, linux-image-7.3"
+    depends = "gcc-14-for-host, linux-base (>= 4.12~), linux-base-7.3(=1), linux-kbuild-7.3, linux-image-7.3"
     stanza = {"Package": "linux-headers-7.3", "Depends": depends}
     assert needed_names(stanza) == ["linux-base-7.3", "linux-kbuild-7.3"]
 

@@ -65,6 +65,12 @@ Components: main
     ]
 
 
+def test_deb822_style_as_other_systems_write_it() -> None:
+    stanzas = (f"Types: deb\nURIs: http://{name}.invalid/debian\nSuites: sid\n" for name in "ab")
+    first, second = parse_deb822("\n".join(stanzas).replace("\n", "\r\n"))
+    assert (first.uris, second.uris) == (("http://a.invalid/debian",), ("http://b.invalid/debian",))
+
+
 def test_a_key_as_text_keeps_its_empty_line(apt_folder: Path) -> None:
     (apt_folder / "sources.list.d" / "debian.sources").write_text(
         "Types: deb\nURIs: http://a.invalid/debian\nSuites: sid\nComponents: main\n"

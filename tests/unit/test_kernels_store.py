@@ -185,7 +185,7 @@ def test_pipe_waits_for_nothing_that_the_first_says() -> None:
 def test_pipe_shows_the_first_when_the_second_waited_for_it() -> None:
     slow = ("sh", "-c", "echo the disk is slow >&2; exec sleep 20")
     with pytest.raises(DeadlineError, match=r"sleep 20.*\|.*cat") as caught:
-        process.pipe(slow, ("cat",), deadline=Deadline(0.5, "pipe"))
+        process.pipe(slow, ("cat",), deadline=Deadline(3, "pipe"))
     assert caught.value.evidence == ("the disk is slow",)
 
 

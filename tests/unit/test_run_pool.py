@@ -94,6 +94,67 @@ def test_a_kind_that_cannot_be_made_is_left_to_the_taker() -> None:
     assert maker.closed == ["b0"]
 
 
+@pytest.mark.parametrize("error", [AssertionError("bug"), KeyError("bug"), AttributeError("bug")])
+def test_an_error_that_nobody_foresaw_ends_one_kind_only(error: Exception) -> None:
+    maker = Maker()
+
+    @contextlib.contextmanager
+    def make(kind: str) -> Iterator[str]:
+        if kind == "a":
+            raise error
+        with maker.make(kind) as made:
+            yield made
+
+    pool = Pool(make, lambda name: True, 1)
+    pool.expect("a", 5)
+    pool.expect("b", 3)
+    assert pool.take("a") is None
+    wait_until(lambda: maker.made == ["b0"])
+    assert pool.take("a") is None
+    taken = pool.take("b")
+    assert taken and taken[0] == "b0"
+    taken[1].close()
+    wait_until(lambda: maker.made == ["b0", "b1"])  # the thread goes on
+    pool.close()
+
+
+def test_closing_closes_all_whatever_one_of_them_does() -> None:
+    closed: list[str] = []
+
+    @contextlib.contextmanager
+    def make(kind: str) -> Iterator[str]:
+        yield kind
+        closed.append(kind)
+        if kind == "b":
+            raise ValueError("bug")
+
+    pool = Pool(make, lambda name: True, 3)
+    for kind in "abc":
+        pool.expect(kind, 1)
+    pool.expect("d", 1)
+    assert pool.take("d") is None
+    wait_until(lambda: len(pool._ready) == 3)
+    with pytest.raises(ValueError, match="bug"):
+        pool.close()
+    assert sorted(closed) == ["a", "b", "c"]
+
+
+def test_a_spare_that_cannot_be_examined_is_closed() -> None:
+    maker = Maker()
+
+    def examine(name: str) -> bool:
+        raise ValueError("bug")
+
+    pool = Pool(maker.make, examine, 1)
+    pool.expect("a", 2)
+    assert pool.take("a") is None
+    wait_until(lambda: pool._ready)
+    with pytest.raises(ValueError, match="bug"):
+        pool.take("a")
+    assert maker.closed == ["a0"]
+    pool.close()
+
+
 def test_results_and_exceptions_arrive() -> None:
     def fail() -> int:
         raise HarnessError("broken")

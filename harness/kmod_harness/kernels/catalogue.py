@@ -221,10 +221,12 @@ def parse_madison(text: str) -> dict[tuple[str, str], str]:
 
 def needed_names(stanza: Stanza) -> list[str]:
     """What a headers package needs beside itself to build modules, of all that it depends on."""
+    from debian.deb822 import PkgRelation  # noqa: PLC0415 (130 ms, only when the catalogue is made)
+
     if not stanza["Package"].startswith("linux-headers-"):
         return []
-    relations = re.split(r"[,|]", stanza.get("Depends", ""))
-    names = [relation.split()[0].split(":")[0] for relation in relations if relation.strip()]
+    relations = PkgRelation.parse_relations(stanza.get("Depends", ""))
+    names = [one["name"] for alternatives in relations for one in alternatives]
     return [name for name in names if re.match(r"linux-(headers|kbuild|base)-\d", name)]
 
 

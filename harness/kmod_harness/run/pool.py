@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
@@ -13,7 +14,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Generic, TypeVar
 
 from kmod_harness.base import process
-from kmod_harness.base.errors import Failure
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -50,9 +52,11 @@ class Pool(Generic[K, R]):
             self._expected[kind] = max(0, self._expected[kind] - 1)
         while (spare := self._next(kind)) is not None:
             _, resource, stack = spare
-            if self._usable(resource):
-                return resource, stack
-            stack.close()
+            with ExitStack() as unless_usable:
+                unless_usable.callback(stack.close)
+                if self._usable(resource):
+                    unless_usable.pop_all()
+                    return resource, stack
         with self._changed:
             self._start()
         return None
@@ -72,8 +76,10 @@ class Pool(Generic[K, R]):
             self._changed.notify()
         if self._thread:
             self._thread.join()
-        while self._ready:
-            self._ready.popleft()[2].close()
+        with ExitStack() as every_one:  # also those after one that fails
+            for _, _, stack in self._ready:
+                every_one.callback(stack.close)
+            self._ready.clear()
 
     def _start(self) -> None:
         """Begin with the first taker: a run of a single test gains nothing from spares."""
@@ -102,10 +108,10 @@ class Pool(Generic[K, R]):
         stack = ExitStack()
         try:
             resource = stack.enter_context(self._make(kind))
-        except (Failure, OSError):
-            stack.close()
+        except Exception:  # whatever it is: the other kinds must not pay for it
+            log.debug("no spare of %s", kind, exc_info=True)
             with self._changed:
-                del self._expected[kind]  # whoever asks will make one himself, and meet the reason
+                self._expected.pop(kind, None)  # whoever asks will make one himself, and meet the reason
             return
         with self._changed:
             self._ready.append((kind, resource, stack))
