@@ -30,8 +30,8 @@ import pytest
 @pytest.mark.parametrize("number", range({TESTS}))
 def test_load_and_unload(guest, build_module, number):
     (ko,) = build_module("{MODULE}")
-    assert guest.insmod(guest.upload(ko)) == "ok"
-    assert guest.rmmod("{MODULE}") == "ok"
+    assert guest.load(guest.put(ko)) == "ok"
+    assert guest.unload("{MODULE}") == "ok"
 """
 
 

@@ -89,13 +89,13 @@ def round_trip(context: Context) -> Iterator[Once]:
         contextlib.closing(context.fleet()) as fleet,
         fleet.machine(context.resolved(), "benchmark") as (_, guest),
     ):
-        path = guest.upload(ko)
+        path = guest.put(ko)
         yield lambda: timed(lambda: load_and_unload(guest, path))
 
 
 def load_and_unload(guest: Guest, path: str) -> None:
     """Load and unload; HarnessError when the kernel does not."""
-    outcomes = (guest.insmod(path), guest.rmmod(MODULE))
+    outcomes = (guest.load(path), guest.unload(MODULE))
     if outcomes != ("ok", "ok"):
         raise HarnessError(f"loading and unloading {MODULE}: {', '.join(outcomes)}")
 

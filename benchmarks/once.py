@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ko = workbench.build([(resolve_module(chosen.module), kernel)])[0].objects[0] if chosen.module else None
         with workbench.fleet.machine(kernel, "once") as (_, guest):
             if ko is not None:
-                outcomes = (guest.insmod(guest.upload(ko)), guest.rmmod(ko.stem))
+                outcomes = (guest.load(guest.put(ko)), guest.unload(ko.stem))
                 print(*outcomes)
                 if outcomes != ("ok", "ok"):
                     return 1

@@ -59,7 +59,7 @@ def places(image: bytes, name: str) -> list[int]:
 
 def crowd(guest: Guest, ko: Path) -> None:
     """Load modules and start processes until there are as many as wanted."""
-    path = guest.upload(ko)
+    path = guest.put(ko)
     write = "; ".join(
         f"printf %s $name | dd of={path} bs=1 seek={place} conv=notrunc 2> /dev/null"
         for place in places(ko.read_bytes(), NAME)
@@ -79,9 +79,9 @@ def rescue_once(guest: Guest, victim: str, rescue: str, *, scan: bool) -> Readin
     """Get a module stuck, and measure how long it takes until it can be removed."""
     answers: list[str] = []
     parameters = {"target": MODULE, "scan": str(int(scan))}
-    stuck = guest.insmod(victim, {"fault": "1"})
-    reading = timed(lambda: answers.append(guest.insmod(rescue, parameters, call="init", seconds=60)))
-    answers += [guest.rmmod(MODULE), guest.rmmod(RESCUE)]
+    stuck = guest.load(victim, {"fault": "1"})
+    reading = timed(lambda: answers.append(guest.load(rescue, parameters, call="init", seconds=60)))
+    answers += [guest.unload(MODULE), guest.unload(RESCUE)]
     if stuck != KILLED or answers != [OK, OK, OK]:
         raise HarnessError(f"{MODULE}: {stuck}; rescue, removal of both: {', '.join(answers)}")
     return reading
@@ -107,7 +107,7 @@ def crowded(context: Context) -> Iterator[tuple[Guest, str, str]]:
         fleet.machine(context.resolved(), "benchmark") as (_, guest),
     ):
         crowd(guest, others)
-        paths = guest.upload(victim), guest.upload(ko)
+        paths = guest.put(victim), guest.put(ko)
         yield guest, *paths
 
 

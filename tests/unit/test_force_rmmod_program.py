@@ -14,10 +14,11 @@ from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.settings import PROJECT
-from kmod_harness.features.rescue.package import build_on_board, carry
+from kmod_harness.features.rescue.package import build_there, carry
 from kmod_harness.kbuild.sources import scan
-from kmod_harness.target.board import Board, Facts
+from kmod_harness.target.board import Board
 from kmod_harness.target.runner import Result
+from kmod_harness.target.target import Facts
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in ("make", "cc", "gcc", "tar")),
@@ -158,13 +159,15 @@ class Here:
 
 def board(folder: Path, tree: Path, **environment: str) -> Board:
     folder.mkdir()
-    facts = Facts("1.2.3", "x86_64", root=True, builds=True)
     path = "/usr/sbin:/usr/bin:/sbin:/bin"
-    return Board(Here({"PATH": path, "KDIR": str(tree), **environment}), facts, str(folder))
+    here = Board(Here({"PATH": path, "KDIR": str(tree), **environment}), lambda _: "")
+    here.facts = Facts("1.2.3", "x86_64", root=True, builds=True)
+    here.folder = str(folder)
+    return here
 
 
 def test_built_on_the_board(tmp_path: Path, tree: Path) -> None:
-    program = build_on_board(board(tmp_path / "far", tree))
+    program = build_there(board(tmp_path / "far", tree))
     assert Path(program).parent == tmp_path / "far"
     assert ask(Path(program), "--explain", "vms")[1].startswith("the carried force_rmmod.ko")
 
@@ -173,11 +176,11 @@ def test_a_board_without_a_static_library(tmp_path: Path, tree: Path) -> None:
     compiler = tmp_path / "cc"
     compiler.write_text('#!/bin/sh\ncase "$*" in *-static*) exit 1;; esac\nexec cc "$@"\n')
     compiler.chmod(0o755)
-    program = build_on_board(board(tmp_path / "far", tree, MAKEFLAGS=f"CC={compiler}"))
+    program = build_there(board(tmp_path / "far", tree, MAKEFLAGS=f"CC={compiler}"))
     assert ask(Path(program), "--explain", "vms")[0] == 3
 
 
 def test_a_board_that_cannot_build_it(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="exit code 2") as failed:
-        build_on_board(board(tmp_path / "far", tmp_path / "no tree"))
+        build_there(board(tmp_path / "far", tmp_path / "no tree"))
     assert "no tree" in str(failed.value)

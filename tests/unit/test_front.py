@@ -134,7 +134,7 @@ def test_a_defect_is_no_failed_check(
     front: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("kmod_harness.features.graph.command.show", lambda *_: dict[str, str]()["no such key"])
-    monkeypatch.setattr("kmod_harness.features.places.LocalPlace.graph", lambda _: None)
+    monkeypatch.setattr("kmod_harness.features.graph.view.View.graph", lambda _: None)
     monkeypatch.setenv(CACHE_VARIABLE, str(front.cache))
     monkeypatch.setattr(sys, "argv", [str(PROGRAM), "graph", "--local"])
     with pytest.raises(SystemExit) as ended:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,11 @@ from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.features.graph.command import check_output, draw, unload_order
 from kmod_harness.features.graph.dependencies import Links, ModuleGraph
 from kmod_harness.features.graph.drawing import TEXTS, dot, mermaid
+from kmod_harness.features.graph.view import View
 from kmod_harness.features.rescue.explain import explained, parse_links
-from kmod_harness.target.guest import parse_modules
+from kmod_harness.target.proc import parse_modules
 from kmod_harness.target.runner import Result
+from tests.unit.fake_target import FakeTarget
 
 GOLDEN = Path(__file__).parent / "golden" / "graph"
 PROC_MODULES = (
@@ -164,24 +165,13 @@ def test_only_what_is_unclear_is_asked_for() -> None:
     assert asked == ["depend_s", "net", "states", "vms"]
 
 
-@dataclass
-class FakePlace:
+class Stubborn(FakeTarget):
     """A kernel in which `refuse` cannot be unloaded."""
 
-    text: str
-    refuse: str = ""
-    gone: list[str] = field(default_factory=list)
-    chosen: tuple[str, ...] = ()
+    refuse = ""
 
-    def graph(self) -> ModuleGraph:
-        modules = parse_modules(self.text)
-        return ModuleGraph({name: module for name, module in modules.items() if name not in self.gone})
-
-    def unload(self, name: str) -> str:
-        if name == self.refuse:
-            return "EBUSY"
-        self.gone.append(name)
-        return "ok"
+    def unload(self, name: str, **_: object) -> str:
+        return "EBUSY" if name == self.refuse else super().unload(name)
 
 
 THREE = "a 1 0 - Live 0x0\nb 1 0 - Live 0x0\ns 1 2 a,b, Live 0x0\n"
@@ -189,23 +179,26 @@ THREE = "a 1 0 - Live 0x0\nb 1 0 - Live 0x0\ns 1 2 a,b, Live 0x0\n"
 
 def test_unloading_stops_at_a_refusal() -> None:
     out = io.StringIO()
-    place = FakePlace(THREE, refuse="b")
-    assert unload_order(place, "s", out, do=True) == Exit.CHECK_FAILED
-    assert place.gone == ["a"]
+    target = Stubborn(THREE)
+    target.refuse = "b"
+    assert unload_order(View(target), "s", out, do=True) == Exit.CHECK_FAILED
+    assert set(target.modules()) == {"b", "s"}
     assert out.getvalue() == "1. rmmod a\n2. rmmod b\n3. rmmod s\na: unloaded\nb: EBUSY\n"
 
 
 def test_nothing_is_unloaded_unless_asked() -> None:
-    place = FakePlace(THREE)
-    assert unload_order(place, "s", io.StringIO(), do=False) == Exit.OK
-    assert place.gone == []
-    assert unload_order(place, "s", io.StringIO(), do=True) == Exit.OK
-    assert place.gone == ["a", "b", "s"]
+    target = FakeTarget(THREE)
+    out = io.StringIO()
+    assert unload_order(View(target), "s", io.StringIO(), do=False) == Exit.OK
+    assert set(target.modules()) == {"a", "b", "s"}
+    assert unload_order(View(target), "s", out, do=True) == Exit.OK
+    assert not target.modules()
+    assert out.getvalue().endswith("a: unloaded\nb: unloaded\ns: unloaded\n")
 
 
 def test_nothing_is_unloaded_when_the_end_cannot_be_reached() -> None:
     out = io.StringIO()
-    place = FakePlace(PROC_MODULES)
-    assert unload_order(place, "depend_s", out, do=True) == Exit.CHECK_FAILED
-    assert place.gone == []
+    target = FakeTarget(PROC_MODULES)
+    assert unload_order(View(target), "depend_s", out, do=True) == Exit.CHECK_FAILED
+    assert set(target.modules()) == set(GRAPH.modules)
     assert "3. rmmod depend_s  (held by 1 holder that is no module)" in out.getvalue()

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
-from kmod_harness.base.errors import HarnessError
+from kmod_harness.base.errors import GuestPanic, HarnessError
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import Settings
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.machine.machine import GuestPanic
 from kmod_harness.module.vocabulary import taint_bits
 from kmod_harness.run import fleet
 from kmod_harness.run.fleet import Fleet, MachineOptions, default_jobs

@@ -24,12 +24,13 @@ from kmod_harness.features.rescue import package
 from kmod_harness.features.rescue.command import Request
 from kmod_harness.kernels.arch import host_arch
 from kmod_harness.machine.keys import MachineKeys
+from kmod_harness.run.targets import Choice, open_target
 from kmod_harness.run.workbench import Workbench
-from kmod_harness.target.address import Address
-from kmod_harness.target.board import Facts
+from kmod_harness.target.address import Address, parse_address
 from kmod_harness.target.connection import AuthenticationError, connect_board
 from kmod_harness.target.runner import ConnectionLost
 from kmod_harness.target.ssh import HostKeyError
+from kmod_harness.target.target import Facts
 from tests.unit.ssh_server import serve
 from tests.unit.test_target_known_hosts import text_of
 from tests.unit.test_target_ssh import _host_key
@@ -93,7 +94,8 @@ def serving(play: Play, folder: Path) -> Iterator[Stage]:
         address = Address("root", "127.0.0.1", port)
         (folder / "id").write_text(keys.client_pem)
         (folder / "known").write_text(f"{address.known_as} {text_of(keys.host_key_blob())}\n")
-        request = Request(address, "vms", identity=folder / "id", known_hosts=folder / "known")
+        choice = Choice(host=f"root@127.0.0.1:{port}", identity=folder / "id", known_hosts=folder / "known")
+        request = Request(choice, "vms")
         workbench = Workbench(Settings(cache=folder / "cache"), Silent())
         yield Stage(play, request, workbench)
         workbench.close()
@@ -151,11 +153,7 @@ def test_a_lost_board_is_no_refusal(stage: Callable[[Play], Stage]) -> None:
 
 def test_a_board_that_was_lost_has_told_nothing(stage: Callable[[Play], Stage]) -> None:
     at = stage(Play())
-    keys = {"identity": at.request.identity, "known_hosts": at.request.known_hosts}
-    with (
-        pytest.raises(HarnessError, match="gone") as lost,
-        connect_board(at.request.address, **keys, deadline=Deadline(20, "connect")),
-    ):
+    with pytest.raises(HarnessError, match="gone") as lost, open_target(at.request.board, at.workbench):
         raise ConnectionLost("gone")
     assert lost.value.exit_code == Exit.NO_VERDICT
 
@@ -177,9 +175,8 @@ def test_built_on_the_board_if_it_can(stage: Callable[[Play], Stage]) -> None:
 # ---- the connection --------------------------------------------------------------------------------------
 
 
-def connect(request: Request, **other: Path) -> None:
-    chosen = {"identity": request.identity, "known_hosts": request.known_hosts, **other}
-    with connect_board(request.address, **chosen, deadline=Deadline(10, "connect")):
+def connect(stage: Stage, **other: Path | None) -> None:
+    with open_target(replace(stage.request.board, **other), stage.workbench):  # type: ignore[arg-type]
         pass
 
 
@@ -193,7 +190,7 @@ def test_an_unknown_board_is_refused(stage: Callable[[Play], Stage], tmp_path: P
 
 def test_a_changed_board_is_refused(stage: Callable[[Play], Stage], tmp_path: Path) -> None:
     at = stage(Play())
-    name = at.request.address.known_as
+    name = parse_address(at.request.board.host).known_as
     (tmp_path / "known").write_text(f"{name} {text_of(MachineKeys().host_key_blob())}\n")
     with pytest.raises(HostKeyError, match="has changed"):
         at.rescue()
@@ -214,26 +211,24 @@ def test_the_users_own_keys_are_offered(
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     at = stage(Play())
     (tmp_path / ".ssh").mkdir()
-    bare = replace(at.request, identity=None)
-    at.request = bare
     with pytest.raises(AuthenticationError, match="there is no key to show"):
-        at.rescue()
+        connect(at, identity=None)
     again = stage(Play())
     (tmp_path / "id").rename(tmp_path / ".ssh" / "id_ed25519")
     (tmp_path / ".ssh" / "id_rsa").write_text("no key\n")
-    connect(replace(again.request, identity=None))
+    connect(again, identity=None)
 
 
 def test_identities_that_cannot_be_used(stage: Callable[[Play], Stage], tmp_path: Path) -> None:
     at = stage(Play())
     with pytest.raises(UsageError, match="No such file"):
-        connect(at.request, identity=tmp_path / "missing")
+        connect(at, identity=tmp_path / "missing")
     (tmp_path / "text").write_text("hello\n")
     with pytest.raises(UsageError, match="no private key"):
-        connect(at.request, identity=tmp_path / "text")
+        connect(at, identity=tmp_path / "text")
     paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "locked"), password="secret")
     with pytest.raises(UsageError, match="protected by a passphrase"):
-        connect(at.request, identity=tmp_path / "locked")
+        connect(at, identity=tmp_path / "locked")
 
 
 @pytest.mark.parametrize(
@@ -293,12 +288,12 @@ def test_kernels_that_do_not_fit(tmp_path: Path) -> None:
 
 
 def test_kernels_that_cannot_be_are_refused_before_the_board_is_asked(tmp_path: Path) -> None:
-    address = Address("root", "192.0.2.1")
+    board = Choice(host="root@192.0.2.1")
     tree = headers(tmp_path / "tree", RELEASE)
     with pytest.raises(UsageError, match="--kernel and --kdir: want one of them"):
-        Request(address, "vms", kernel="6.12", kdir=str(tree))
+        Request(board, "vms", kernel="6.12", kdir=str(tree))
     with pytest.raises(UsageError, match="no: no kernel build tree"):
-        Request(address, "vms", kdir=str(tmp_path / "no"))
+        Request(board, "vms", kdir=str(tmp_path / "no"))
 
 
 def test_a_kernel_that_is_not_debians(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base.deadline import Deadline
-from kmod_harness.base.errors import HarnessError
-from kmod_harness.machine.console import Console
-from kmod_harness.machine.machine import GuestPanic
-from kmod_harness.target.guest import Guest, LoadedModule, parse_kallsyms, parse_modules
+from kmod_harness.base.errors import GuestPanic, HarnessError
+from kmod_harness.target.guest import Guest
+from kmod_harness.target.proc import LoadedModule, parse_kallsyms, parse_modules
 from kmod_harness.target.runner import KILLED, OK, ConnectionLost, GuestHang, Result
 from kmod_harness.verdict.observation import Ending
 from kmod_harness.verdict.observe import Subject, observe
@@ -92,20 +91,13 @@ class FakeKernel:
         return True
 
 
-@pytest.fixture
-def console(tmp_path: Path) -> Console:
-    return Console(tmp_path / "console.log")
-
-
 VMS = Subject("vms", "/tmp/vms.ko", {"fault": "0", "name": "a b"})
 
 
-def test_a_healthy_life(console: Console) -> None:
+def test_a_healthy_life() -> None:
     kernel = FakeKernel()
     stages: list[str] = []
-    seen = observe(
-        Guest(kernel), console, VMS, [Subject("depend_s", "/tmp/depend_s.ko")], 2, stage=stages.append
-    )
+    seen = observe(Guest(kernel), VMS, [Subject("depend_s", "/tmp/depend_s.ko")], 2, stage=stages.append)
     assert seen.ending is Ending.COMPLETE
     assert seen.dependencies == (("depend_s", OK),)
     assert [(r.load, r.state, r.unload, r.listed_after) for r in seen.rounds] == [(OK, "Live", OK, False)] * 2
@@ -115,30 +107,30 @@ def test_a_healthy_life(console: Console) -> None:
     assert stages[-1] == "unload vms, round 2"
 
 
-def test_records_that_were_overwritten_are_counted(console: Console) -> None:
+def test_records_that_were_overwritten_are_counted() -> None:
     class Chatty(FakeKernel):
         def run(self, argv: Sequence[str], deadline: Deadline, *, stdin: bytes = b"") -> Result:
             if argv[:2] == ("kmodctl", "kmsg") and argv[2] != "0":
                 return Result(tuple(argv), 0, "6,20,1000,-;vms: loaded\n")
             return super().run(argv, deadline, stdin=stdin)
 
-    assert observe(Guest(Chatty()), console, VMS, [], 1).rounds[0].lost == 12
+    assert observe(Guest(Chatty()), VMS, [], 1).rounds[0].lost == 12
 
 
-def test_a_load_error_ends_the_rounds(console: Console) -> None:
-    seen = observe(Guest(FakeKernel(finit=["22"])), console, VMS, [], 3)
+def test_a_load_error_ends_the_rounds() -> None:
+    seen = observe(Guest(FakeKernel(finit=["22"])), VMS, [], 3)
     assert [(r.load, r.state, r.unload) for r in seen.rounds] == [("EINVAL", None, None)]
 
 
-def test_an_oops_in_init_is_seen_as_killed(console: Console) -> None:
-    seen = observe(Guest(FakeKernel(finit=["killed"], delete=["16"])), console, VMS, [], 3)
+def test_an_oops_in_init_is_seen_as_killed() -> None:
+    seen = observe(Guest(FakeKernel(finit=["killed"], delete=["16"])), VMS, [], 3)
     assert [(r.load, r.state, r.unload, r.listed_after) for r in seen.rounds] == [
         (KILLED, "Loading", "EBUSY", True)
     ]
 
 
-def test_a_dependency_that_does_not_load_ends_it(console: Console) -> None:
-    seen = observe(Guest(FakeKernel(finit=["2"])), console, VMS, [Subject("depend_s", "/tmp/depend_s.ko")], 3)
+def test_a_dependency_that_does_not_load_ends_it() -> None:
+    seen = observe(Guest(FakeKernel(finit=["2"])), VMS, [Subject("depend_s", "/tmp/depend_s.ko")], 3)
     assert seen.dependencies == (("depend_s", "ENOENT"),)
     assert seen.rounds == ()
 
@@ -151,8 +143,8 @@ def test_a_dependency_that_does_not_load_ends_it(console: Console) -> None:
         (GuestPanic("Kernel panic - not syncing"), Ending.PANIC),
     ],
 )
-def test_early_ends_are_told_apart(console: Console, failure: Exception, ending: Ending) -> None:
-    seen = observe(Guest(FakeKernel(delete=["0", failure])), console, VMS, [], 3)
+def test_early_ends_are_told_apart(failure: Exception, ending: Ending) -> None:
+    seen = observe(Guest(FakeKernel(delete=["0", failure])), VMS, [], 3)
     assert seen.ending is ending
     assert seen.detail.startswith("unload vms, round 2")
     assert len(seen.rounds) == 2
@@ -160,9 +152,9 @@ def test_early_ends_are_told_apart(console: Console, failure: Exception, ending:
     assert seen.taint_after is None
 
 
-def test_harness_failures_are_no_observations(console: Console) -> None:
+def test_harness_failures_are_no_observations() -> None:
     with pytest.raises(HarnessError, match="no answer"):
-        observe(Guest(FakeKernel(finit=["cannot open"])), console, VMS, [], 1)
+        observe(Guest(FakeKernel(finit=["cannot open"])), VMS, [], 1)
 
 
 def _guest_that_prints(text: str, code: int = 0) -> Guest:

@@ -78,7 +78,7 @@ def upload(guest: Guest, build_module: Build) -> Upload:
 
     def put(name: str) -> str:
         (ko,) = build_module(name)
-        return guest.upload(ko)
+        return guest.put(ko)
 
     return put
 

@@ -12,8 +12,9 @@ import pytest
 
 from kmod_harness.base.errors import Exit
 from kmod_harness.features.graph.command import unload_order
-from kmod_harness.features.places import Choice, open_place
+from kmod_harness.features.graph.view import open_view
 from kmod_harness.machine.machine import Machine
+from kmod_harness.run.targets import Choice
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import OK
@@ -41,7 +42,7 @@ def load(guest: Guest, build_module: Build) -> Load:
 
     def insmod(name: str, **parameters: str) -> str:
         (ko,) = [one for one in build_module(name) if one.stem == name]
-        return guest.insmod(guest.upload(ko), parameters)
+        return guest.load(guest.put(ko), parameters)
 
     return insmod
 
@@ -68,13 +69,13 @@ def test_each_user_counts_once_and_is_released_when_it_goes(guest: Guest, load: 
     assert load("depend_a") == OK
     assert load("depend_b") == OK
     assert uses(guest, "depend_s") == (2, ("depend_a", "depend_b"))
-    assert guest.rmmod("depend_a") == OK
+    assert guest.unload("depend_a") == OK
     assert uses(guest, "depend_s") == (1, ("depend_b",))
     assert load("depend_a") == OK
     assert uses(guest, "depend_s") == (2, ("depend_a", "depend_b"))
-    assert guest.rmmod("depend_b") == guest.rmmod("depend_a") == OK
+    assert guest.unload("depend_b") == guest.unload("depend_a") == OK
     assert uses(guest, "depend_s") == (0, ())
-    assert guest.rmmod("depend_s") == OK
+    assert guest.unload("depend_s") == OK
 
 
 @pytest.mark.parametrize(("parameters", "answer"), [({"error": "5"}, "EIO"), ({"error": "x"}, "EINVAL")])
@@ -85,7 +86,7 @@ def test_a_load_that_fails_leaves_no_use(
     # Both fail after the symbols were resolved: in init, and in the parsing of parameters.
     assert load("depend_a", **parameters) == answer
     assert uses(guest, "depend_s") == (0, ())
-    assert guest.rmmod("depend_s") == OK
+    assert guest.unload("depend_s") == OK
     assert find_splats(guest.log()) == ()
 
 
@@ -95,14 +96,14 @@ def test_symbol_get_counts_but_is_no_use(guest: Guest, load: Load) -> None:
     assert load("states", borrow="nosuch") == "ENOENT"
     assert load("states", borrow="depend_s_call") == OK
     assert uses(guest, "depend_s") == (1, ())  # the count alone: nobody is listed
-    assert guest.rmmod("depend_s") == "EAGAIN"
+    assert guest.unload("depend_s") == "EAGAIN"
     assert guest.write(borrow, "depend_s_calls_made\n") == OK
     assert uses(guest, "depend_s") == (1, ())
     assert guest.write(borrow, "\n") == OK  # symbol_put()
     assert uses(guest, "depend_s") == (0, ())
-    assert guest.rmmod("depend_s") == OK
+    assert guest.unload("depend_s") == OK
     assert "No such file" in guest.write(borrow, "depend_s_call\n")
-    assert guest.rmmod("states") == OK
+    assert guest.unload("states") == OK
     assert find_splats(guest.log()) == ()
 
 
@@ -113,10 +114,10 @@ def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Pat
     for own, other in ("ab", "ba"):
         (folder / f"ring_{own}.c").write_text(RING.format(own=own, other=other))
     # The compiler sees nothing wrong in it; the loader resolves a symbol only from a module that is there.
-    paths = [guest.upload(ko) for ko in build_module(str(folder))]
+    paths = [guest.put(ko) for ko in build_module(str(folder))]
     assert len(paths) == 2
     for _ in range(2):
-        assert [guest.insmod(path) for path in paths] == ["ENOENT", "ENOENT"]
+        assert [guest.load(path) for path in paths] == ["ENOENT", "ENOENT"]
     assert not any(name.startswith("ring") for name in guest.modules())
     unknown = [record.text for record in guest.log() if "Unknown symbol ring_" in record.text]
     assert unknown == [
@@ -126,14 +127,14 @@ def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Pat
     ]
 
 
-def board_choice(machine: Machine, folder: Path, modules: list[str], *, holders: bool = False) -> Choice:
+def board_choice(machine: Machine, folder: Path, modules: list[str]) -> Choice:
     """The machine as a board that SSH reaches, with keys in files."""
     identity, known_hosts = folder / "id", folder / "known_hosts"
     identity.write_text(machine.keys.client_pem)
     key = base64.b64encode(machine.keys.host_key_blob()).decode()
     known_hosts.write_text(f"[127.0.0.1]:{machine.port} ssh-ed25519 {key}\n")
     host = f"root@127.0.0.1:{machine.port}"
-    return Choice(host=host, modules=modules, identity=identity, known_hosts=known_hosts, holders=holders)
+    return Choice(host=host, modules=modules, identity=identity, known_hosts=known_hosts)
 
 
 def test_a_board_is_looked_at_and_its_modules_unloaded(
@@ -143,9 +144,9 @@ def test_a_board_is_looked_at_and_its_modules_unloaded(
     assert [load(name) for name in ("depend_s", "depend_a", "depend_b")] == [OK] * 3
     choice = board_choice(machine, tmp_path, ["depend_a"])
     out = io.StringIO()
-    with open_place(choice, "", workbench) as board:
+    with open_view(choice, workbench, holders=False) as board:
         assert set(board.graph().around(board.chosen).modules) == {"depend_a", "depend_s"}
-        assert board.unload("depend_s") != OK  # rmmod tells why in its own words
+        assert board.target.unload("depend_s") == "EAGAIN"
         assert unload_order(board, "depend_s", out, do=True) == Exit.OK
     assert out.getvalue().splitlines()[-3:] == [
         f"{name}: unloaded" for name in ("depend_a", "depend_b", "depend_s")
@@ -162,8 +163,8 @@ def test_who_else_holds_a_board_s_module(
     assert [load(name) for name in ("depend_s", "depend_a")] == [OK] * 2
     guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/pid")
     held = f"pid {guest.read('/tmp/pid').strip()}, sleep, descriptor 7, /dev/faults_misc"
-    choice = board_choice(machine, tmp_path, ["faults", "depend_a"], holders=True)
-    with open_place(choice, "", workbench) as board:
+    choice = board_choice(machine, tmp_path, ["faults", "depend_a"])
+    with open_view(choice, workbench, holders=True) as board:
         graph = board.graph()
         assert graph.other_holders("faults") == (held,)
         assert graph.modules["depend_s"].users == ("depend_a",)

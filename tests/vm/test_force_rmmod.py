@@ -23,6 +23,7 @@ from kmod_harness.kbuild.program import build_program
 from kmod_harness.kbuild.toolchain import resolve_toolchain
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.machine.machine import Machine
+from kmod_harness.run.targets import Choice
 from kmod_harness.run.workbench import Workbench, rescue_module
 from kmod_harness.target.address import Address
 from kmod_harness.target.guest import Guest
@@ -45,8 +46,8 @@ class Bench:
     def load(self, name: str, parameters: dict[str, str] | None = None) -> str:
         """Build a module of kmod/ and insert it; returns its path in the guest."""
         (ko,) = self.build(name)
-        path = self.guest.upload(ko)
-        assert self.guest.insmod(path, parameters) in (OK, KILLED)
+        path = self.guest.put(ko)
+        assert self.guest.load(path, parameters) in (OK, KILLED)
         return path
 
     def die(self) -> str:
@@ -77,8 +78,8 @@ class Bench:
 def bench(guest: Guest, kernel: Kernel, workbench: Workbench, build_module: Build) -> Bench:
     toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
     helper = build_program([Path(__file__).with_name("confined.c")], toolchain, workbench.settings)
-    confined = guest.upload(helper)
-    program = guest.upload_bytes(build_package(kernel, workbench), "force-rmmod")
+    confined = guest.put(helper)
+    program = guest.put_bytes(build_package(kernel, workbench), "force-rmmod")
     assert guest.run("chmod", "755", program, confined).returncode == 0
     return Bench(guest, build_module, program, confined)
 
@@ -98,8 +99,8 @@ def test_rescued(bench: Bench) -> None:
     assert "vms" not in bench.guest.modules()
     assert "force_rmmod" not in bench.guest.modules()
     for _ in range(5):
-        assert bench.guest.insmod(vms, call="finit") == OK
-        assert bench.guest.rmmod("vms") == OK
+        assert bench.guest.load(vms, call="finit") == OK
+        assert bench.guest.unload("vms") == OK
     assert len(find_splats(bench.guest.log())) == 1
 
 
@@ -118,7 +119,7 @@ def test_explained(bench: Bench) -> None:
         assert {"target: vms", "used by: no module"} <= set(texts(stuck))
         assert any("platform device vms" in text for text in texts(stuck)), stuck
         assert bench.guest.initstate("vms") == "coming"
-        assert bench.guest.rmmod("vms") == "EBUSY"
+        assert bench.guest.unload("vms") == "EBUSY"
     rescued = bench.ask("vms")
     assert rescued["outcome"] == "rescued", rescued
     assert {"depend_s", "depend_a"} <= set(bench.guest.modules())
@@ -213,7 +214,7 @@ def test_a_file_instead_of_what_is_carried(bench: Bench, kernel: Kernel, workben
     guest = bench.guest
     toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
     bare = build_program(program_sources(rescue_module()), toolchain, workbench.settings)
-    bench.program = guest.upload_bytes(bare.read_bytes(), "bare")
+    bench.program = guest.put_bytes(bare.read_bytes(), "bare")
     guest.run("chmod", "755", bench.program)
     depend_s = bench.load("depend_s")
     assert "no force_rmmod.ko is found" in bench.ask("depend_s")["reason"]
@@ -223,9 +224,9 @@ def test_a_file_instead_of_what_is_carried(bench: Bench, kernel: Kernel, workben
         f"{depend_s} is not the rescue module, but depend_s",
     )
     (ko,) = bench.build("force_rmmod")
-    elsewhere = guest.upload_bytes(ko.read_bytes(), "other.ko")
+    elsewhere = guest.put_bytes(ko.read_bytes(), "other.ko")
     assert bench.ask("--keep", "--module", elsewhere, "depend_s")["exit_code"] == Exit.OK
-    beside = guest.upload(ko)
+    beside = guest.put(ko)
     answer = bench.ask("depend-s")  # the file's spelling of the name
     assert answer["outcome"] == "rescued"
     assert answer["notes"] == [f"depend_s: asking {beside}"]
@@ -340,7 +341,7 @@ def test_hidden_addresses_and_log(bench: Bench) -> None:
     used = bench.ask("depend_s", how="logless")
     assert (used["exit_code"], used["outcome"]) == (Exit.NO_VERDICT, "failed")  # as far as can be known
     assert used["reason"].endswith("cannot be seen in the log")
-    assert bench.guest.rmmod("depend_a") == OK
+    assert bench.guest.unload("depend_a") == OK
     rescued = bench.ask("depend_s", how="logless")
     assert (rescued["exit_code"], rescued["outcome"]) == (Exit.OK, "rescued")
     bench.check_left_well()
@@ -356,7 +357,7 @@ def test_kernel_without_kprobes(bench: Bench, build_changed: BuildChanged) -> No
         ("lookup.c", "!register_kprobe(&probe)", "false"),
         ("undo_kprobe.c", '"kprobe_table"', '"no_kprobe_table"'),
     )
-    blind = bench.guest.upload_bytes(ko.read_bytes(), "blind.ko")
+    blind = bench.guest.put_bytes(ko.read_bytes(), "blind.ko")
     bench.die()
     assert bench.guest.write("/proc/sys/kernel/kptr_restrict", "2") == OK
     hidden = bench.ask("--module", blind, "vms")
@@ -385,7 +386,7 @@ def test_for_another_kernel(bench: Bench) -> None:
         start = image.index(b"\0vermagic=")
         end = image.index(b"\0", start + 1)
         image = image[:start] + image[start:end].replace(old, new) + image[end:]
-    other = bench.guest.upload_bytes(image, "other.ko")
+    other = bench.guest.put_bytes(image, "other.ko")
     bench.load("depend_s")
     answer = bench.ask("--module", other, "depend_s")
     assert answer["exit_code"] == Exit.CHECK_FAILED
@@ -399,7 +400,7 @@ def test_with_the_guard(bench: Bench) -> None:
     """The guard that is loaded is asked, and stays; what is asked for once is not left to it."""
     bench.die()
     (ko,) = bench.build("force_rmmod")
-    assert bench.guest.insmod(bench.guest.upload(ko), {"guard": "depend_s"}, call="init") == OK
+    assert bench.guest.load(bench.guest.put(ko), {"guard": "depend_s"}, call="init") == OK
     parameters = "/sys/module/force_rmmod/parameters"
     assert bench.guest.write(f"{parameters}/force", "1") == OK
     told = bench.ask("--explain", "--no-scan", "vms")
@@ -414,14 +415,14 @@ def test_with_the_guard(bench: Bench) -> None:
     assert "run this as root" in denied["reason"]
     for parameter, value in {"force": "Y", "explain": "N", "scan": "Y"}.items():
         assert bench.guest.read(f"{parameters}/{parameter}") == f"{value}\n"
-    assert bench.guest.rmmod("force_rmmod") == OK
+    assert bench.guest.unload("force_rmmod") == OK
 
 
 def test_while_the_guard_waits(bench: Bench) -> None:
     """What is asked for one module must not let another one go."""
     (ko,), (faults,) = bench.build("force_rmmod"), bench.build("faults")
-    assert bench.guest.insmod(bench.guest.upload(ko), {"guard": "faults"}, call="init") == OK
-    stubborn = f"kmodctl finit {bench.guest.upload(faults)} scenario=stubborn > /tmp/loader 2>&1 < /dev/null &"
+    assert bench.guest.load(bench.guest.put(ko), {"guard": "faults"}, call="init") == OK
+    stubborn = f"kmodctl finit {bench.guest.put(faults)} scenario=stubborn > /tmp/loader 2>&1 < /dev/null &"
     wait = "until dmesg | grep -q 'guard: faults cannot be let go'; do sleep 0.2; done"
     assert bench.guest.run("sh", "-c", f"{stubborn} {wait}", seconds=60).returncode == 0
     bench.load("depend_s")
@@ -433,7 +434,7 @@ def test_while_the_guard_waits(bench: Bench) -> None:
     assert bench.guest.write("/sys/module/faults/parameters/release", "1") == OK
     gone = "until [ -s /tmp/loader ]; do sleep 0.2; done; cat /tmp/loader"
     assert bench.guest.run("sh", "-c", gone, seconds=60).output == "14\n"
-    assert bench.guest.rmmod("force_rmmod") == OK
+    assert bench.guest.unload("force_rmmod") == OK
 
 
 def test_two_at_once(bench: Bench) -> None:
@@ -442,12 +443,12 @@ def test_two_at_once(bench: Bench) -> None:
     assert (locked["exit_code"], locked["reason"]) == (Exit.CHECK_FAILED, "another rescue is under way")
     # By hand, which takes no lock.
     (ko,) = bench.build("force_rmmod")
-    assert bench.guest.insmod(bench.guest.upload(ko), {"target": "depend_s"}, call="init") == OK
+    assert bench.guest.load(bench.guest.put(ko), {"target": "depend_s"}, call="init") == OK
     twice = bench.ask("depend_s")
     assert twice["exit_code"] == Exit.CHECK_FAILED
     assert twice["reason"].startswith("another rescue is under way")
     assert "force_rmmod" in bench.guest.modules()  # not ours to remove
-    assert bench.guest.rmmod("force_rmmod") == OK
+    assert bench.guest.unload("force_rmmod") == OK
     # Many: each is told something true, and in the end the module is gone.
     script = (
         f"for i in 1 2 3 4 5; do {bench.program} --json depend_s > /tmp/answer$i & done; wait; cat /tmp/answer?"
@@ -485,7 +486,7 @@ def test_interrupted(bench: Bench) -> None:
     assert answer[0] == "2", answer
     assert answer[-1] == "interrupted: vms can be removed now: rmmod vms"
     assert "force_rmmod" not in bench.guest.modules()
-    assert bench.guest.rmmod("vms") == OK
+    assert bench.guest.unload("vms") == OK
 
 
 def test_nobody_waits_for_what_hangs(bench: Bench) -> None:
@@ -541,7 +542,8 @@ class Far:
 
     def request(self, name: str, *flags: str) -> Request:
         """What `invoke rescue` asks for."""
-        return Request(self.address, name, flags, identity=self.identity, known_hosts=self.known_hosts)
+        host = f"root@127.0.0.1:{self.machine.port}"
+        return Request(Choice(host=host, identity=self.identity, known_hosts=self.known_hosts), name, flags)
 
 
 @pytest.fixture
@@ -551,8 +553,8 @@ def far(machine: Machine, tmp_path: Path) -> Far:
 
 def test_over_ssh(far: Far, guest: Guest, build_module: Build, workbench: Workbench) -> None:
     (ko,) = build_module("vms")
-    vms = guest.upload(ko)
-    assert guest.insmod(vms, {"fault": "1"}) == KILLED
+    vms = guest.put(ko)
+    assert guest.load(vms, {"fault": "1"}) == KILLED
     before = guest.run("ls", "/tmp").output
     out = io.StringIO()
     assert rescue(far.request("vms", "--explain", "--json"), workbench, out) == Exit.OK
@@ -565,8 +567,8 @@ def test_over_ssh(far: Far, guest: Guest, build_module: Build, workbench: Workbe
     assert rescue(far.request("vms"), workbench, out) == Exit.OK
     assert out.getvalue().splitlines()[-1] == "rescued: vms is removed"
     assert guest.run("ls", "/tmp").output == before  # nothing of ours is left there
-    assert guest.insmod(vms) == OK
-    assert guest.rmmod("vms") == OK
+    assert guest.load(vms) == OK
+    assert guest.unload("vms") == OK
     out = io.StringIO()
     assert rescue(far.request("vms"), workbench, out) == Exit.CHECK_FAILED
     assert out.getvalue().splitlines()[-1].startswith("refused: ")
@@ -576,7 +578,7 @@ def test_over_ssh(far: Far, guest: Guest, build_module: Build, workbench: Workbe
 @pytest.mark.one_kernel
 def test_the_command(far: Far, guest: Guest, build_module: Build) -> None:
     (ko,) = build_module("depend_s")
-    assert guest.insmod(guest.upload(ko)) == OK
+    assert guest.load(guest.put(ko)) == OK
     argv = [sys.executable, "-m", "invoke", "rescue", "--host", f"root@127.0.0.1:{far.address.port}"]
     argv += ["--identity", str(far.identity), "--known-hosts", str(far.known_hosts)]
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from kmod_harness.base.errors import GuestPanic
 from kmod_harness.base.progress import Silent
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.machine.machine import GuestPanic, Machine
+from kmod_harness.machine.machine import Machine
 from kmod_harness.module.module import resolve_module
 from kmod_harness.run.fleet import MachineOptions
 from kmod_harness.run.workbench import Options, Workbench
@@ -36,21 +37,21 @@ readall = test_rescue.readall  # the fixture
 def test_another_target(guest: Guest, upload: Upload) -> None:
     """While it is loaded, a name that is written is rescued."""
     rescue, faults = upload("force_rmmod"), upload("faults")
-    assert guest.insmod(upload("depend_s")) == OK
-    assert guest.insmod(rescue, {"target": "depend-s"}, call="init") == OK
+    assert guest.load(upload("depend_s")) == OK
+    assert guest.load(rescue, {"target": "depend-s"}, call="init") == OK
     assert guest.read(f"{PARAMETERS}/target") == "depend_s\n"
-    assert guest.insmod(faults, {"scenario": "null"}, call="init") == KILLED
+    assert guest.load(faults, {"scenario": "null"}, call="init") == KILLED
     assert guest.write(f"{PARAMETERS}/explain", "1") == OK
     assert guest.write(f"{PARAMETERS}/target", "faults\n") == OK
     assert "outcome: would be undone and reset" in rescue_log(guest)
     assert guest.initstate("faults") == "coming"
     assert guest.write(f"{PARAMETERS}/explain", "0") == OK
     assert guest.write(f"{PARAMETERS}/target", "faults\n") == OK
-    assert guest.rmmod("faults") == OK
+    assert guest.unload("faults") == OK
     assert "No such file or directory" in guest.write(f"{PARAMETERS}/target", "faults\n")
     for wrong in ("\n", "force-rmmod\n", "x" * 300):
         assert "Invalid argument" in guest.write(f"{PARAMETERS}/target", wrong)
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK
     assert len(find_splats(guest.log())) == 1
 
 
@@ -59,7 +60,7 @@ def test_another_target(guest: Guest, upload: Upload) -> None:
 
 def guarded(guest: Guest, upload: Upload, names: str = "*") -> None:
     """Load force_rmmod as the guard of these modules."""
-    assert guest.insmod(upload("force_rmmod"), {"guard": names}, call="init") == OK, rescue_log(guest)
+    assert guest.load(upload("force_rmmod"), {"guard": names}, call="init") == OK, rescue_log(guest)
 
 
 def report(guest: Guest) -> dict[str, Any]:
@@ -72,10 +73,10 @@ def report(guest: Guest) -> dict[str, Any]:
 def die(guest: Guest, faults: str, scenario: str) -> str:
     """A scenario under the guard: its call fails, and it is gone; the guard's line about it."""
     if scenario == "exit":
-        assert guest.insmod(faults, {"scenario": scenario}) == OK
-        assert guest.rmmod("faults") == OK
+        assert guest.load(faults, {"scenario": scenario}) == OK
+        assert guest.unload("faults") == OK
     else:
-        assert guest.insmod(faults, {"scenario": scenario}) == "EFAULT", (scenario, rescue_log(guest)[-9:])
+        assert guest.load(faults, {"scenario": scenario}) == "EFAULT", (scenario, rescue_log(guest)[-9:])
     assert "faults" not in guest.modules(), scenario
     line = rescue_log(guest)[-1]
     assert line.startswith("guard: ") and " of faults died at " in line, line
@@ -85,8 +86,8 @@ def die(guest: Guest, faults: str, scenario: str) -> str:
 def check_well(guest: Guest, faults: str, scenario: str) -> None:
     """It comes and goes as ever, by the system call that is the first to suffer."""
     parameters = {"fault": "0", "scenario": scenario}
-    assert guest.insmod(faults, parameters, call="finit") == OK, (scenario, rescue_log(guest)[-9:])
-    assert guest.rmmod("faults") == OK, scenario
+    assert guest.load(faults, parameters, call="finit") == OK, (scenario, rescue_log(guest)[-9:])
+    assert guest.unload("faults") == OK, scenario
 
 
 def wait_for(guest: Guest, condition: str) -> None:
@@ -126,14 +127,14 @@ def test_every_kind(guest: Guest, upload: Upload, panic: int) -> None:
         check_well(guest, faults, kind)
         assert len(find_splats(guest.log(mark))) == 1, kind
     assert report(guest)["died"] == len(SPLAT_KINDS)
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK
 
 
 def test_the_articles_module(guest: Guest, upload: Upload) -> None:
     """The whole report, and one line more."""
     guarded(guest, upload, "depend_s,vms")
     vms = upload("vms")
-    assert guest.insmod(vms, {"fault": "1"}) == "EFAULT"
+    assert guest.load(vms, {"fault": "1"}) == "EFAULT"
     (splat,) = find_splats(guest.log())
     assert (splat.kind, splat.module) == ("null-deref", "vms")
     assert any("vms_init" in line for line in splat.lines)
@@ -143,8 +144,8 @@ def test_the_articles_module(guest: Guest, upload: Upload) -> None:
         rescue_log(guest)[-1],
     ), rescue_log(guest)
     for _ in range(5):
-        assert guest.insmod(vms, call="finit") == OK
-        assert guest.rmmod("vms") == OK
+        assert guest.load(vms, call="finit") == OK
+        assert guest.unload("vms") == OK
     (event,) = report(guest)["events"]
     assert (event["module"], event["call"], event["reason"], event["repaired"]) == ("vms", "init", "Oops", "")
     assert event["place"] in rescue_log(guest)[-1]
@@ -193,7 +194,7 @@ def test_probes_by_breakpoint(guest: Guest, upload: Upload, build_changed: Build
     handler = "at->kp.pre_handler = fr_journal_hit;"
     ko = build_changed("force_rmmod", ("guard_journal.c", handler, f"{handler}\n\t{offset}"))
     assert guest.write("/proc/sys/debug/kprobes-optimization", "0") == OK
-    assert guest.insmod(guest.upload(ko), {"guard": "*"}, call="init") == OK
+    assert guest.load(guest.put(ko), {"guard": "*"}, call="init") == OK
     faults = upload("faults")
     line = die(guest, faults, "hidden")
     assert "platform device faults_hidden" in line
@@ -204,7 +205,7 @@ def test_a_long_report(guest: Guest, upload: Upload, build_changed: BuildChanged
     """It is whole, whatever the list of names; what a page has no room for are the oldest events."""
     ko = build_changed("force_rmmod", ("guard_report.c", "#define FR_EVENTS 8", "#define FR_EVENTS 32"))
     names = "faults,a\\b,\u00e4," + ",".join(f"driver_{number}" for number in range(80))
-    assert guest.insmod(guest.upload(ko), {"guard": names}, call="init") == OK
+    assert guest.load(guest.put(ko), {"guard": names}, call="init") == OK
     faults = upload("faults")
     for _ in range(16):
         die(guest, faults, "hidden")
@@ -221,11 +222,11 @@ def test_not_its_business(guest: Guest, upload: Upload) -> None:
     """A module that is not guarded dies as ever; and is rescued by the guard that is there."""
     guarded(guest, upload, "vms")
     faults = upload("faults")
-    assert guest.insmod(faults, {"scenario": "null"}, call="init") == KILLED
+    assert guest.load(faults, {"scenario": "null"}, call="init") == KILLED
     assert guest.initstate("faults") == "coming"
     assert report(guest)["died"] == 0
     assert guest.write(f"{PARAMETERS}/target", "faults") == OK
-    assert guest.rmmod("faults") == OK
+    assert guest.unload("faults") == OK
     check_well(guest, faults, "null")
 
 
@@ -243,7 +244,7 @@ def test_while_functions_are_traced(guest: Guest, upload: Upload) -> None:
         assert guest.write(f"{TRACING}/tracing_on", "1") == OK  # an oops turns it off
         check_well(guest, faults, kind)
     assert guest.write(f"{TRACING}/current_tracer", "nop") == OK
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK
     assert len(find_splats(guest.log())) == 3
 
 
@@ -253,7 +254,7 @@ def test_not_to_be_saved(machine: Machine, guest: Guest, upload: Upload, scenari
     guarded(guest, upload)
     faults = upload("faults")
     with pytest.raises(GuestPanic):
-        guest.insmod(faults, {"scenario": scenario})
+        guest.load(faults, {"scenario": scenario})
     said = any("guard: init of faults overflowed its stack" in line for line in machine.console.tail(400))
     assert said == (scenario == "overflow")
 
@@ -261,28 +262,28 @@ def test_not_to_be_saved(machine: Machine, guest: Guest, upload: Upload, scenari
 def test_comes_and_goes(guest: Guest, upload: Upload) -> None:
     """The guard may come and go while modules are in; while an init runs, it stays."""
     faults, depend_s = upload("faults"), upload("depend_s")
-    assert guest.insmod(faults, {"scenario": "exit"}) == OK
-    assert guest.insmod(depend_s) == OK
+    assert guest.load(faults, {"scenario": "exit"}) == OK
+    assert guest.load(depend_s) == OK
     guarded(guest, upload)
     assert report(guest)["modules"] >= 2
-    assert guest.rmmod("faults") == OK
+    assert guest.unload("faults") == OK
     assert "guard: exit of faults died" in rescue_log(guest)[-1]
     guest.run("sh", "-c", f"kmodctl finit {faults} scenario=sleep > /tmp/loader 2>&1 < /dev/null &")
     wait_for(guest, "grep -q ^faults.*Loading /proc/modules")
-    assert guest.rmmod("force_rmmod") == "EAGAIN"
-    assert guest.insmod(upload("vms"), {"fault": "1"}) == "EFAULT"  # meanwhile
+    assert guest.unload("force_rmmod") == "EAGAIN"
+    assert guest.load(upload("vms"), {"fault": "1"}) == "EFAULT"  # meanwhile
     assert guest.write("/sys/module/faults/parameters/release", "1") == OK
     wait_for(guest, "[ -s /tmp/loader ]")
     assert guest.read("/tmp/loader") == "0\n"
-    assert guest.rmmod("force_rmmod") == OK
-    assert guest.rmmod("faults") == OK
-    assert guest.rmmod("depend_s") == OK
+    assert guest.unload("force_rmmod") == OK
+    assert guest.unload("faults") == OK
+    assert guest.unload("depend_s") == OK
     for _ in range(5):
         guarded(guest, upload)
-        assert guest.insmod(depend_s) == OK
-        assert guest.rmmod("force_rmmod") == OK
-        assert guest.rmmod("depend_s") == OK
-    assert guest.insmod(faults, {"scenario": "null"}, call="init") == KILLED
+        assert guest.load(depend_s) == OK
+        assert guest.unload("force_rmmod") == OK
+        assert guest.unload("depend_s") == OK
+    assert guest.load(faults, {"scenario": "null"}, call="init") == KILLED
     assert len(find_splats(guest.log())) == 3
 
 
@@ -293,7 +294,7 @@ def wait_for_stubborn(guest: Guest, faults: str) -> None:
     wait_for(guest, "dmesg | grep -q 'guard: faults cannot be let go'")
     assert guest.read("/tmp/loader") == ""
     assert report(guest)["waiting"] == 1
-    assert guest.rmmod("force_rmmod") == "EAGAIN"
+    assert guest.unload("force_rmmod") == "EAGAIN"
 
 
 def check_released(guest: Guest) -> None:
@@ -347,7 +348,7 @@ def test_who_waits_is_killed(guest: Guest, upload: Upload) -> None:
     wait_for(guest, f"[ ! -e /proc/{pid} ]")
     assert "faults" not in guest.modules()
     assert report(guest)["waiting"] == 0
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK
     assert len(find_splats(guest.log())) == 1
 
 
@@ -355,10 +356,10 @@ def test_found_before_it_is_told(guest: Guest, upload: Upload, build_changed: Bu
     """A guard that comes may find a module live and hear of it then: it takes its exit once."""
     told = "\t\tfr_guard_live(data);"
     ko = build_changed("force_rmmod", ("guard.c", told, f"{told[:-1]}, fr_guard_live(data);"))
-    assert guest.insmod(guest.upload(ko), {"guard": "*"}, call="init") == OK
+    assert guest.load(guest.put(ko), {"guard": "*"}, call="init") == OK
     faults = upload("faults")
-    assert guest.insmod(faults, {"scenario": "exit"}) == OK
-    assert guest.rmmod("faults") == OK
+    assert guest.load(faults, {"scenario": "exit"}) == OK
+    assert guest.unload("faults") == OK
     assert "guard: exit of faults died" in rescue_log(guest)[-1]
     check_well(guest, faults, "exit")
 

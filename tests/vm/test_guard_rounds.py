@@ -87,4 +87,4 @@ def test_fifty_rounds(request: pytest.FixtureRequest, guest: Guest, upload: Uplo
     assert areas_after == areas_before
     assert not guest.taint() & taint_bits("B")  # nothing was written beside an object, or after it was freed
     assert report(guest)["died"] == 50 * kinds_a_round
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK

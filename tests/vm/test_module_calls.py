@@ -211,16 +211,16 @@ def with_states(guest: Guest, parameters: str = "") -> Iterator[None]:
     if "states" in guest.modules():
         for name in ("pins", "no_exit"):
             assert guest.write(f"{PARAMETERS}/{name}", "0") == OK
-        assert guest.rmmod("states") == OK
+        assert guest.unload("states") == OK
 
 
 @contextlib.contextmanager
 def used(guest: Guest) -> Iterator[None]:
     for name in ("depend_s", "depend_a"):
-        assert guest.insmod(f"/tmp/{name}.ko") == OK
+        assert guest.load(f"/tmp/{name}.ko") == OK
     yield
     for name in ("depend_a", "depend_s"):
-        assert guest.rmmod(name) == OK
+        assert guest.unload(name) == OK
 
 
 @contextlib.contextmanager
@@ -233,7 +233,7 @@ def coming(guest: Guest) -> Iterator[None]:
     assert guest.initstate("states") == "coming"
     assert guest.write(f"{PARAMETERS}/go", "1") == OK
     wait_for(lambda: guest.initstate("states") == "live", "state LIVE")
-    wait_for(lambda: guest.rmmod("states") == OK, "states can go")  # init's own reference goes a moment later
+    wait_for(lambda: guest.unload("states") == OK, "states can go")  # init's own reference goes a moment later
 
 
 @contextlib.contextmanager
@@ -326,23 +326,23 @@ def objects(workbench: Workbench, kernel: Kernel, name: str) -> tuple[Path, ...]
 def upload_all(workbench: Workbench, kernel: Kernel, guest: Guest) -> None:
     for name in ("states", "depend_s", "depend_a"):
         for ko in objects(workbench, kernel, name):
-            guest.upload(ko)
+            guest.put(ko)
     (states,) = [ko for ko in objects(workbench, kernel, "states") if ko.name == Path(STATES).name]
     image = states.read_bytes()
-    guest.upload_bytes(image[: len(image) // 2], Path(CUT).name)
-    guest.upload_bytes(lzma.compress(image, check=lzma.CHECK_CRC32), Path(PACKED).name)
-    guest.upload_bytes(b"no module\n" * 100, Path(TEXT).name)
-    guest.upload_bytes(b"", Path(EMPTY).name)
+    guest.put_bytes(image[: len(image) // 2], Path(CUT).name)
+    guest.put_bytes(lzma.compress(image, check=lzma.CHECK_CRC32), Path(PACKED).name)
+    guest.put_bytes(b"no module\n" * 100, Path(TEXT).name)
+    guest.put_bytes(b"", Path(EMPTY).name)
 
 
 def rescue(workbench: Workbench, kernel: Kernel, guest: Guest) -> None:
     """Let a module die in init, and get it out again."""
     (vms,), (force_rmmod,) = (objects(workbench, kernel, name) for name in ("vms", "force_rmmod"))
-    assert guest.insmod(guest.upload(vms), {"fault": "1"}) == KILLED
-    assert guest.rmmod("vms") == "EBUSY"
-    assert guest.insmod(guest.upload(force_rmmod), {"target": "vms"}, call="init") == OK
-    assert guest.rmmod("vms") == OK
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.load(guest.put(vms), {"fault": "1"}) == KILLED
+    assert guest.unload("vms") == "EBUSY"
+    assert guest.load(guest.put(force_rmmod), {"target": "vms"}, call="init") == OK
+    assert guest.unload("vms") == OK
+    assert guest.unload("force_rmmod") == OK
     assert guest.modules().keys().isdisjoint({"vms", "force_rmmod"})
 
 
@@ -391,7 +391,7 @@ def test_answer(lab: Lab, kernel: Kernel, history: str, case: Case) -> None:
     with SITUATIONS[case.given](guest):
         assert guest.system_call(*words(case.call)) == case.expected(kernel.release)
     if "states" in guest.modules() and "states" not in before:
-        assert guest.rmmod("states") == OK
+        assert guest.unload("states") == OK
     lab.forced = lab.forced or case.forced
     assert bool(guest.taint() & taint_bits("R")) == lab.forced
     assert guest.modules().keys() == before

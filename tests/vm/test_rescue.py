@@ -220,7 +220,7 @@ def readall(guest: Guest, kernel: Kernel, workbench: Workbench) -> str:
     """The path in the guest of the program that reads all files."""
     toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
     program = build_program([Path(__file__).with_name("readall.c")], toolchain, workbench.settings)
-    path = guest.upload(program)
+    path = guest.put(program)
     assert guest.run("chmod", "755", path).returncode == 0
     return path
 
@@ -232,7 +232,7 @@ def exists(guest: Guest, path: str) -> bool:
 
 def check_errors(guest: Guest, faults: str) -> None:
     """The errors that LTP's tests of init_module, finit_module and delete_module ask for."""
-    empty = guest.upload_bytes(b"", "empty.ko")
+    empty = guest.put_bytes(b"", "empty.ko")
     for words, answer in (
         ("delete no_such_module", "ENOENT"),
         ("delete @1", "EFAULT"),
@@ -252,10 +252,10 @@ def check_errors(guest: Guest, faults: str) -> None:
         (f"bare finit {faults}", "EPERM"),
     ):
         assert guest.system_call(*shlex.split(words)) == answer, words
-    assert guest.insmod(faults) == OK
+    assert guest.load(faults) == OK
     for call in ("init", "finit"):
         assert guest.system_call(call, faults) == "EEXIST", call
-    assert guest.rmmod("faults") == OK
+    assert guest.unload("faults") == OK
 
 
 def read_everything(guest: Guest, readall: str) -> None:
@@ -269,10 +269,10 @@ def read_everything(guest: Guest, readall: str) -> None:
 def check_healthy(guest: Guest, faults: str, readall: str, scenario: Scenario, splats: int) -> None:
     """As good as new: the module and what it registers come and go, and nothing is left in the dark."""
     for _ in range(RELOADS):
-        assert guest.insmod(faults, call="finit") == OK
-        assert guest.rmmod("faults") == OK
-        assert guest.insmod(faults, {"fault": "0", "scenario": scenario.name}, call="finit") == OK
-        assert guest.rmmod("faults") == OK
+        assert guest.load(faults, call="finit") == OK
+        assert guest.unload("faults") == OK
+        assert guest.load(faults, {"fault": "0", "scenario": scenario.name}, call="finit") == OK
+        assert guest.unload("faults") == OK
     check_errors(guest, faults)
     read_everything(guest, readall)
     assert len(find_splats(guest.log())) == splats, [splat.title for splat in find_splats(guest.log())]
@@ -283,7 +283,7 @@ def check_rescued(guest: Guest, faults: str, readall: str, scenario: Scenario) -
     log = rescue_log(guest)
     for pattern in (*scenario.log, "faults can be removed now: rmmod faults"):
         assert any(re.fullmatch(pattern, line) for line in log), "\n".join((f"missing: {pattern}", *log))
-    assert guest.rmmod("faults", seconds=20) == OK
+    assert guest.unload("faults", seconds=20) == OK
     assert "faults" not in guest.modules()
     assert [path for path in scenario.gone if exists(guest, path)] == []
     check_healthy(guest, faults, readall, scenario, scenario.splats)
@@ -304,19 +304,19 @@ def holding(guest: Guest, path: str) -> Iterator[str]:
 @pytest.mark.parametrize("scenario", [*STUCK, *LEFT], ids=str)
 def test_rescued(guest: Guest, upload: Upload, readall: str, scenario: Scenario) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
-    assert guest.insmod(faults, {"scenario": scenario.name}) == scenario.load
+    assert guest.load(faults, {"scenario": scenario.name}) == scenario.load
     if scenario.state == "going":
-        assert guest.rmmod("faults") == KILLED
+        assert guest.unload("faults") == KILLED
     if scenario.state:
         assert guest.initstate("faults") == scenario.state
     else:
         assert not exists(guest, "/sys/module/faults")
-    assert guest.rmmod("faults") in ("EBUSY", "EAGAIN")
+    assert guest.unload("faults") in ("EBUSY", "EAGAIN")
     assert len(find_splats(guest.log())) == scenario.splats
     assert [path for path in scenario.gone if not exists(guest, path)] == []
 
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.load(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
+    assert guest.unload("force_rmmod") == OK
     if scenario.name.startswith("probe"):
         assert any(re.fullmatch(r"faults: resources of .* given back", record.text) for record in guest.log())
     check_rescued(guest, faults, readall, scenario)
@@ -332,24 +332,24 @@ def test_dead_asynchronous_probe(guest: Guest, upload: Upload, readall: str) -> 
             "undo: lock of device faults_probe, whose owner died",
         ),
     )
-    assert guest.insmod(upload("depend_s")) == OK
+    assert guest.load(upload("depend_s")) == OK
     guest.run("sh", "-c", f"kmodctl finit {faults} scenario=probe_async > /tmp/loader 2>&1 < /dev/null &")
     guest.run(
         "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do dmesg | grep -q 'end trace' && break; sleep 0.5; done"
     )
     assert len(find_splats(guest.log())) == 1
     # Whatever comes in must not stay, or no other rescue could.
-    assert guest.insmod(rescue, {"target": "faults", "explain": "1"}, call="init", seconds=20) == "ECANCELED"
+    assert guest.load(rescue, {"target": "faults", "explain": "1"}, call="init", seconds=20) == "ECANCELED"
     assert rescue_log(guest)[-1] == "outcome: would be reset, with its own exit"
-    assert guest.insmod(rescue, {"target": "depend_s"}, call="init", seconds=20) == "EBUSY"
+    assert guest.load(rescue, {"target": "depend_s"}, call="init", seconds=20) == "EBUSY"
     advice = "every rmmod waits for a dead asynchronous call of faults: rescue it first"
     assert rescue_log(guest)[-1] == f"refused: {advice}"
     with holding(guest, "/dev/faults_misc"):
-        assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == "EBUSY", rescue_log(guest)
+        assert guest.load(rescue, {"target": "faults"}, call="init", seconds=20) == "EBUSY", rescue_log(guest)
         assert not [line for line in rescue_log(guest) if line.startswith(("undo", "loader"))]
         assert guest.read("/tmp/loader") == ""
-    assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == OK, rescue_log(guest)
-    assert guest.rmmod("force_rmmod", seconds=20) == OK
+    assert guest.load(rescue, {"target": "faults"}, call="init", seconds=20) == OK, rescue_log(guest)
+    assert guest.unload("force_rmmod", seconds=20) == OK
     assert guest.read("/tmp/loader") == "0\n"
     check_rescued(guest, faults, readall, scenario)
 
@@ -360,7 +360,7 @@ def test_in_use_in_a_dead_asynchronous_probe(guest: Guest, upload: Upload) -> No
     load = f"kmodctl finit {faults} scenario=probe_async_devres > /tmp/loader 2>&1 < /dev/null &"
     guest.run("sh", "-c", load)
     wait_for(guest, "dmesg | grep -q 'end trace'")
-    assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=20) == "EBUSY"
+    assert guest.load(rescue, {"target": "faults"}, call="init", seconds=20) == "EBUSY"
     log = rescue_log(guest)
     for thing in (
         r"timer allocated, calls fa_probe_fires \[faults\]",
@@ -377,10 +377,10 @@ def test_in_use_in_a_dead_asynchronous_probe(guest: Guest, upload: Upload) -> No
 def test_half_unregistered_is_refused(guest: Guest, upload: Upload) -> None:
     """Exit died while the driver core took its driver apart: nobody can do that once more."""
     faults, rescue = upload("faults"), upload("force_rmmod")
-    assert guest.insmod(faults, {"scenario": "probe_remove"}) == OK
-    assert guest.rmmod("faults") == KILLED
+    assert guest.load(faults, {"scenario": "probe_remove"}) == OK
+    assert guest.unload("faults") == KILLED
     for _ in range(2):
-        assert guest.insmod(rescue, {"target": "faults"}, call="init") == "ENOTSUP", rescue_log(guest)
+        assert guest.load(rescue, {"target": "faults"}, call="init") == "ENOTSUP", rescue_log(guest)
         assert "driver faults_probe: somebody died who unregistered it" in rescue_log(guest)
         assert guest.initstate("faults") == "going"
     assert len(find_splats(guest.log())) == 1
@@ -392,19 +392,19 @@ def test_slow_is_not_dead(guest: Guest, upload: Upload, scenario: str) -> None:
     guest.run("sh", "-c", f"kmodctl finit {faults} scenario={scenario} > /tmp/loader 2>&1 < /dev/null &")
     pid = guest.run("sh", "-c", "sleep 1; pidof kmodctl").output.strip()
     assert guest.initstate("faults") == "coming"
-    assert guest.insmod(rescue, {"target": "faults"}, call="init", seconds=60) == "EBUSY"
+    assert guest.load(rescue, {"target": "faults"}, call="init", seconds=60) == "EBUSY"
     log = rescue_log(guest)
     assert f"held by: pid {pid}, kmodctl, runs in it" in log
     assert "refused: a living task runs in faults" in log
-    assert guest.insmod(rescue, {"target": "faults", "explain": "1"}, call="init") == OK
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.load(rescue, {"target": "faults", "explain": "1"}, call="init") == OK
+    assert guest.unload("force_rmmod") == OK
     assert rescue_log(guest)[-1] == "outcome: would be refused"
     assert any(re.fullmatch(r"stack: .*\[faults\]", line) for line in log), log
     assert guest.write("/sys/module/faults/parameters/release", "1") == OK
     guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do [ -s /tmp/loader ] && break; sleep 0.5; done")
     assert guest.read("/tmp/loader") == "0\n"
     assert guest.initstate("faults") == "live"
-    assert guest.rmmod("faults") == OK
+    assert guest.unload("faults") == OK
     assert find_splats(guest.log()) == ()
 
 
@@ -422,39 +422,39 @@ def test_slow_is_not_dead(guest: Guest, upload: Upload, scenario: str) -> None:
 def test_what_is_alive_is_refused(guest: Guest, upload: Upload, scenario: str, alive: str) -> None:
     """Of a kind that no row knows: found by the scan of memory."""
     faults, rescue = upload("faults"), upload("force_rmmod")
-    assert guest.insmod(faults, {"scenario": scenario}) == KILLED
+    assert guest.load(faults, {"scenario": scenario}) == KILLED
     for _ in range(2):
-        assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+        assert guest.load(rescue, {"target": "faults"}, call="init") == "EBUSY"
         log = rescue_log(guest)
         assert any(re.fullmatch(alive, line) for line in log), log
         assert re.fullmatch("refused: [13] references to faults are alive", log[-1]), log
         assert guest.initstate("faults") == "coming"
-        assert guest.rmmod("faults") == "EBUSY"
-    assert guest.insmod(rescue, {"target": "faults", "force": "1"}, call="init") == OK
+        assert guest.unload("faults") == "EBUSY"
+    assert guest.load(rescue, {"target": "faults", "force": "1"}, call="init") == OK
     log = rescue_log(guest)
     assert any(line.startswith("force: faults is given up although ") for line in log), log
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK
     assert len(find_splats(guest.log())) == 1
 
 
 def test_without_the_scan(guest: Guest, upload: Upload) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
-    assert guest.insmod(faults, {"scenario": "sysrq"}) == KILLED
-    assert guest.insmod(rescue, {"target": "faults", "scan": "0"}, call="init") == OK
+    assert guest.load(faults, {"scenario": "sysrq"}) == KILLED
+    assert guest.load(rescue, {"target": "faults", "scan": "0"}, call="init") == OK
     assert not any(line.startswith(("scan: ", "alive: ", "references: ")) for line in rescue_log(guest))
 
 
 def test_an_open_file_is_no_leak(guest: Guest, upload: Upload) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
-    assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
+    assert guest.load(faults, {"fault": "0", "scenario": "misc"}) == OK
     with holding(guest, "/dev/faults_misc") as pid:
-        assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+        assert guest.load(rescue, {"target": "faults"}, call="init") == "EBUSY"
         log = rescue_log(guest)
         assert f"held by: pid {pid}, sleep, descriptor 7, /dev/faults_misc" in log
         assert "refused: faults is in use" in log
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK
+    assert guest.load(rescue, {"target": "faults"}, call="init") == OK
     assert "nothing to do: rmmod can remove faults" in rescue_log(guest)
-    assert guest.rmmod("faults") == OK
+    assert guest.unload("faults") == OK
     assert find_splats(guest.log()) == ()
 
 
@@ -478,22 +478,22 @@ def test_what_the_kernel_holds(
     control = "/proc/sys/net/ipv4/tcp_congestion_control"
     (path,) = kernel.modules.rglob(f"{name}.ko*")
     content = path.read_bytes()
-    ko = guest.upload_bytes(lzma.decompress(content) if path.suffix == ".xz" else content, f"{name}.ko")
-    assert guest.insmod(ko) == OK
+    ko = guest.put_bytes(lzma.decompress(content) if path.suffix == ".xz" else content, f"{name}.ko")
+    assert guest.load(ko) == OK
     assert guest.run("sh", "-c", use.replace("CONTROL", control)).returncode == 0
     assert guest.refcnt(name) == 1
     rescue = upload("force_rmmod")
-    assert guest.insmod(rescue, {"target": name}, call="init") == "EBUSY"
+    assert guest.load(rescue, {"target": name}, call="init") == "EBUSY"
     log = rescue_log(guest)
     assert f"held by: perhaps the kernel, which uses {used} [{name}]" in log, log
     assert log[-1] == f"refused: the 1 references to {name} may be the kernel's own", log
     assert guest.refcnt(name) == 1
     if name == "loop":
         with holding(guest, "/dev/loop0") as pid:
-            assert guest.insmod(rescue, {"target": name, "scan": "0"}, call="init") == "EBUSY"
+            assert guest.load(rescue, {"target": name, "scan": "0"}, call="init") == "EBUSY"
             assert f"held by: pid {pid}, sleep, descriptor 7, /dev/loop0" in rescue_log(guest)
     guest.run("sh", "-c", release.replace("CONTROL", control))
-    assert guest.rmmod(name) == OK
+    assert guest.unload(name) == OK
     assert find_splats(guest.log()) == ()
 
 
@@ -511,7 +511,7 @@ def test_what_the_kernel_holds(
 def test_bad_target(guest: Guest, upload: Upload, target: str, answer: str, refusal: str) -> None:
     rescue = upload("force_rmmod")
     before = guest.modules()
-    assert guest.insmod(rescue, {"target": target}, call="init") == answer
+    assert guest.load(rescue, {"target": target}, call="init") == answer
     assert f"refused: {refusal}" in rescue_log(guest)
     assert guest.modules() == before
     assert find_splats(guest.log()) == ()
@@ -520,7 +520,7 @@ def test_bad_target(guest: Guest, upload: Upload, target: str, answer: str, refu
 def test_addresses_by_hand(guest: Guest, upload: Upload) -> None:
     """Those handed over come first, each is checked, and a wrong one is refused by name."""
     faults, rescue = upload("faults"), upload("force_rmmod")
-    assert guest.insmod(faults, {"scenario": "misc"}) == KILLED
+    assert guest.load(faults, {"scenario": "misc"}) == KILLED
     misc_list, misc_mtx, kset = (
         f"{guest.kallsyms(name=name)[0].address:x}" for name in ("misc_list", "misc_mtx", "class_kset")
     )
@@ -535,14 +535,14 @@ def test_addresses_by_hand(guest: Guest, upload: Upload) -> None:
         ("misc_list:x", "want name:address,..., not 'misc_list'"),
         (f"{'m' * 300}:{misc_list}", "too many, or too long a name: m+"),
     ):
-        assert guest.insmod(rescue, {"target": "faults", "symbols": symbols}, call="init") == "EINVAL"
+        assert guest.load(rescue, {"target": "faults", "symbols": symbols}, call="init") == "EINVAL"
         log = rescue_log(guest)
         assert re.fullmatch(f"refused: symbols: {refusal}", log[-2]), log
         assert guest.initstate("faults") == "coming"
     # One that is there, but is not what has to be at the end of that name.
-    assert guest.insmod(rescue, {"target": "faults", "symbols": f"class_kset:{kset}"}, call="init") == OK
-    assert guest.rmmod("force_rmmod") == OK
-    assert guest.rmmod("faults") == OK
+    assert guest.load(rescue, {"target": "faults", "symbols": f"class_kset:{kset}"}, call="init") == OK
+    assert guest.unload("force_rmmod") == OK
+    assert guest.unload("faults") == OK
     assert len(find_splats(guest.log())) == 1
 
 
@@ -564,12 +564,12 @@ def test_unknown_kernel(guest: Guest, kernel: Kernel, upload: Upload, build_chan
     header = "../include/compat.h"
     changes = [(header, text, f"{text}\tvoid *grown[2];\n") for _, text in GROWN]
     changes += [(header, "COMPAT_NEWEST KERNEL_VERSION(7, 3, 255)", "COMPAT_NEWEST KERNEL_VERSION(4, 19, 0)")]
-    rescue = guest.upload(build_changed("force_rmmod", *changes))
+    rescue = guest.put(build_changed("force_rmmod", *changes))
     faults = upload("faults")
-    assert guest.insmod(faults, {"scenario": "chrdev"}) == KILLED
+    assert guest.load(faults, {"scenario": "chrdev"}) == KILLED
     target = {"target": "faults"}
 
-    assert guest.insmod(rescue, target, call="init") == "ENOTSUP"
+    assert guest.load(rescue, target, call="init") == "ENOTSUP"
     (warning, refusal) = rescue_log(guest)
     assert warning.startswith(
         "this kernel is newer than 4.19, the newest known; nobody has looked at its struct "
@@ -584,19 +584,19 @@ def test_unknown_kernel(guest: Guest, kernel: Kernel, upload: Upload, build_chan
         grown.remove("struct kernfs_root")
     mark = len(rescue_log(guest))
     if "struct idempotent" in grown:
-        assert guest.insmod(rescue, target | {"force": "1", "explain": "1"}, call="finit") == "ENOTSUP"
-    assert guest.insmod(rescue, target | {"force": "1", "explain": "1"}, call="init") == OK
+        assert guest.load(rescue, target | {"force": "1", "explain": "1"}, call="finit") == "ENOTSUP"
+    assert guest.load(rescue, target | {"force": "1", "explain": "1"}, call="init") == OK
     log = rescue_log(guest)[mark:]
     for name in grown:
         assert f"refused: {name} is not laid out as this module knows it" in log, (name, log)
     assert log[-1] == "outcome: would be refused"
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK
 
-    assert guest.insmod(rescue, target | {"force": "1"}, call="init") == "ENOTSUP"
+    assert guest.load(rescue, target | {"force": "1"}, call="init") == "ENOTSUP"
     assert not any(line.startswith("undo") for line in rescue_log(guest))
     assert guest.initstate("faults") == "coming"
-    assert guest.insmod(upload("force_rmmod"), target, call="init") == OK
-    assert guest.rmmod("faults") == OK
+    assert guest.load(upload("force_rmmod"), target, call="init") == OK
+    assert guest.unload("faults") == OK
     assert len(find_splats(guest.log())) == 1
 
 
@@ -623,27 +623,27 @@ def test_other_structures(guest: Guest, upload: Upload, build_changed: BuildChan
     faults = upload("faults")
     changed = build_changed("force_rmmod", *changes)
     for name in ("depend_s", "depend_a"):
-        assert guest.insmod(upload(name)) == OK
+        assert guest.load(upload(name)) == OK
 
     for scenario in dict.fromkeys(victim for victim, _, _ in wrong.values()):
         target = {"target": scenario if scenario == "depend_s" else "faults"}
         if scenario == "probe":
-            assert guest.insmod(faults, {"scenario": scenario}) == KILLED
+            assert guest.load(faults, {"scenario": scenario}) == KILLED
         elif scenario == "probe_async":
             guest.run("sh", "-c", f"kmodctl finit {faults} scenario={scenario} > /dev/null 2>&1 < /dev/null &")
             guest.run("sh", "-c", f"for i in $(seq 20); do [ $({OOPSES}) = 2 ] && break; sleep 0.5; done")
-        mark, other = len(rescue_log(guest)), guest.upload(changed)
-        assert guest.insmod(other, target, call="init") == "ENOTSUP"
-        guest.insmod(other, target | {"explain": "1"}, call="init")
+        mark, other = len(rescue_log(guest)), guest.put(changed)
+        assert guest.load(other, target, call="init") == "ENOTSUP"
+        guest.load(other, target | {"explain": "1"}, call="init")
         log = rescue_log(guest)[mark:]
         for name in (name for name, (victim, _, _) in wrong.items() if victim == scenario):
             assert f"refused: struct {name} is not laid out as this module knows it" in log, (name, log)
         assert not any(line.startswith("undo") for line in log)
-        guest.rmmod("force_rmmod")
+        guest.unload("force_rmmod")
         if scenario != "depend_s":
-            assert guest.insmod(upload("force_rmmod"), target, call="init") == OK
-            assert guest.rmmod("force_rmmod") == OK
-            assert guest.rmmod("faults") == OK
+            assert guest.load(upload("force_rmmod"), target, call="init") == OK
+            assert guest.unload("force_rmmod") == OK
+            assert guest.unload("faults") == OK
 
 
 @dataclass(frozen=True)
@@ -692,7 +692,7 @@ USES = (
 def holder(guest: Guest, kernel: Kernel, workbench: Workbench) -> str:
     """A program that has something open; its path in the guest."""
     toolchain = resolve_toolchain(kernel, workbench.settings, workbench.progress)
-    path = guest.upload(build_program([Path(__file__).with_name("holder.c")], toolchain, workbench.settings))
+    path = guest.put(build_program([Path(__file__).with_name("holder.c")], toolchain, workbench.settings))
     assert guest.run("chmod", "755", path).returncode == 0
     return path
 
@@ -728,7 +728,7 @@ def test_who_uses_it_is_named(guest: Guest, upload: Upload, holder: str, use: Us
     wait_for(guest, "grep -q ready /tmp/held")
     let_die(guest)
 
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+    assert guest.load(rescue, {"target": "faults"}, call="init") == "EBUSY"
     log = rescue_log(guest)
     pid = guest.read("/tmp/pid").strip()
     assert any(re.fullmatch(use.line.replace("PID", pid), line) for line in log), log
@@ -736,9 +736,9 @@ def test_who_uses_it_is_named(guest: Guest, upload: Upload, holder: str, use: Us
     assert guest.initstate("faults") == "coming"
     guest.run("kill", pid)
     wait_for(guest, f"! kill -0 {pid}")
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
-    assert guest.rmmod("faults", seconds=20) == OK
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.load(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
+    assert guest.unload("faults", seconds=20) == OK
+    assert guest.unload("force_rmmod") == OK
     assert len(find_splats(guest.log())) == 1
 
 
@@ -749,10 +749,10 @@ def test_force_gives_up_what_is_in_use(guest: Guest, upload: Upload, holder: str
     guest.run("sh", "-c", f"{holder} open /proc/faults_proc/inner > /tmp/held 2>&1 & echo $! > /tmp/pid")
     wait_for(guest, "grep -q ready /tmp/held")
     let_die(guest)
-    assert guest.insmod(rescue, {"target": "faults", "force": "1"}, call="init") == OK, rescue_log(guest)
+    assert guest.load(rescue, {"target": "faults", "force": "1"}, call="init") == OK, rescue_log(guest)
     warning = "force: faults is given up although it is in use: remove it before that ends"
     assert warning in rescue_log(guest)
-    assert guest.rmmod("faults", seconds=20) == OK
+    assert guest.unload("faults", seconds=20) == OK
     pid = guest.read("/tmp/pid").strip()
     assert guest.run("cat", f"/proc/{pid}/fd/7").returncode != 0
     guest.run("kill", pid)
@@ -765,28 +765,28 @@ def test_where_it_is_mounted_is_named(guest: Guest, upload: Upload) -> None:
     load_and_wait(guest, faults, "filesystem")
     assert guest.run("sh", "-c", "mkdir /tmp/there && mount -t faultsfs none /tmp/there").returncode == 0
     let_die(guest)
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+    assert guest.load(rescue, {"target": "faults"}, call="init") == "EBUSY"
     log = rescue_log(guest)
     assert any(re.fullmatch(r"held by: pid 1, \S+, mount of faultsfs at /tmp/there", line) for line in log), log
     assert log[-1] == "refused: faults is in use"
     # Out of everybody's sight, but a program is in it still.
     guest.run("sh", "-c", "cd /tmp/there; sleep 1000 > /dev/null 2>&1 & echo $! > /tmp/holder")
     assert guest.run("umount", "-l", "/tmp/there").returncode == 0
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == "EBUSY"
+    assert guest.load(rescue, {"target": "faults"}, call="init") == "EBUSY"
     assert "held by: a mount of faultsfs that no process sees" in rescue_log(guest)
     guest.run("sh", "-c", "kill $(cat /tmp/holder)")
     wait_for(guest, "! kill -0 $(cat /tmp/holder)")
-    assert guest.insmod(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
-    assert guest.rmmod("faults", seconds=20) == OK
+    assert guest.load(rescue, {"target": "faults"}, call="init") == OK, rescue_log(guest)
+    assert guest.unload("faults", seconds=20) == OK
     assert len(find_splats(guest.log())) == 1
 
 
 def test_explain_touches_nothing(guest: Guest, upload: Upload) -> None:
     faults, rescue = upload("faults"), upload("force_rmmod")
-    assert guest.insmod(faults, {"fault": "0", "scenario": "misc"}) == OK
+    assert guest.load(faults, {"fault": "0", "scenario": "misc"}) == OK
     guest.run("sh", "-c", "sleep 1000 7</dev/faults_misc > /dev/null 2>&1 & echo $! > /tmp/holder")
     pid = guest.read("/tmp/holder").strip()
-    assert guest.insmod(rescue, {"target": "faults", "explain": "1"}, call="init") == OK
+    assert guest.load(rescue, {"target": "faults", "explain": "1"}, call="init") == OK
     log = "\n".join(rescue_log(guest))
     for line in (
         "target: faults",
@@ -801,8 +801,8 @@ def test_explain_touches_nothing(guest: Guest, upload: Upload) -> None:
         assert re.search(f"^{line}$", log, re.MULTILINE), (line, log)
     assert guest.refcnt("faults") == 1
     assert exists(guest, "/dev/faults_misc")
-    assert guest.rmmod("force_rmmod") == OK
+    assert guest.unload("force_rmmod") == OK
     guest.run("kill", pid)
     guest.run("sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do kill -0 $(cat /tmp/holder) || break; sleep 0.1; done")
-    assert guest.rmmod("faults") == OK
+    assert guest.unload("faults") == OK
     assert find_splats(guest.log()) == ()

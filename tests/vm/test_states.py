@@ -30,7 +30,7 @@ FAILED = [("notifier GOING", "GOING", 0), ("module_arch_cleanup", "UNFORMED", 0)
 @pytest.fixture
 def files(guest: Guest, build_module: Build) -> Mapping[str, str]:
     """Paths in the guest of the modules that are used here."""
-    return {ko.stem: guest.upload(ko) for name in ("states", "depend_s") for ko in build_module(name)}
+    return {ko.stem: guest.put(ko) for name in ("states", "depend_s") for ko in build_module(name)}
 
 
 def events(guest: Guest, name: str, since: int) -> list[tuple[str, str, int]]:
@@ -40,31 +40,31 @@ def events(guest: Guest, name: str, since: int) -> list[tuple[str, str, int]]:
 
 
 def test_states_over_time(guest: Guest, files: Mapping[str, str]) -> None:
-    assert guest.insmod(files["states_watch"]) == OK
+    assert guest.load(files["states_watch"]) == OK
     for call in ("finit", "init"):
         mark = guest.log_mark()
         assert guest.system_call(call, files["depend_s"]) == OK
         assert events(guest, "depend_s", mark) == COMING + LIVE
         mark = guest.log_mark()
-        assert guest.rmmod("depend_s") == OK
+        assert guest.unload("depend_s") == OK
         assert events(guest, "depend_s", mark) == GOING
-    assert guest.rmmod("states_watch") == OK
+    assert guest.unload("states_watch") == OK
     assert find_splats(guest.log()) == ()
 
 
 def test_a_failed_load_goes_through_going(guest: Guest, files: Mapping[str, str]) -> None:
-    assert guest.insmod(files["states_watch"]) == OK
+    assert guest.load(files["states_watch"]) == OK
     mark = guest.log_mark()
-    assert guest.insmod(files["states"], {"error": "5"}) == "EIO"
+    assert guest.load(files["states"], {"error": "5"}) == "EIO"
     assert events(guest, "states", mark) == COMING + FAILED
     mark = guest.log_mark()
-    assert guest.insmod(files["states"], {"error": "x"}) == "EINVAL"  # found after COMING was told
+    assert guest.load(files["states"], {"error": "x"}) == "EINVAL"  # found after COMING was told
     assert [where for where, *_ in events(guest, "states", mark)] == [one[0] for one in COMING + FAILED]
 
 
 @pytest.mark.outer_kernels
 def test_the_way_out_as_a_trace(guest: Guest, kernel: Kernel, files: Mapping[str, str]) -> None:
-    assert guest.insmod(files["depend_s"]) == OK
+    assert guest.load(files["depend_s"]) == OK
     text = record_unload(guest, "depend_s", SYSTEM_CALLS[kernel.arch])
     steps = {taken.step.title: taken for taken in take_steps(only_call(text))}
     assert [call.name for call in steps["exit"].calls] == ["printk"]

@@ -48,19 +48,19 @@ def read_events(guest: Guest, write: str, count: int) -> list[tuple[int, int, in
 def load_evdev(guest: Guest, kernel: Kernel) -> None:
     """Load the kernel's own evdev, which makes /dev/input/event*."""
     for name, image in with_dependencies(kernel, ["evdev"]).items():
-        assert guest.insmod(guest.upload_bytes(image, f"{name}.ko")) == OK
+        assert guest.load(guest.put_bytes(image, f"{name}.ko")) == OK
 
 
 def test_a_move_arrives_as_events(guest: Guest, kernel: Kernel, upload: Upload) -> None:
     load_evdev(guest, kernel)
-    assert guest.insmod(upload("vms")) == OK
+    assert guest.load(upload("vms")) == OK
     events = read_events(guest, "5 -3", 3)
     assert events == [(EV_REL, REL_X, 5), (EV_REL, REL_Y, -3), (EV_SYN, 0, 0)]
 
 
 @pytest.mark.parametrize("text", ["", "5", "5 x", "1 2 3", "99999999999 1", "1,2"])
 def test_bad_coordinates_are_refused(guest: Guest, upload: Upload, text: str) -> None:
-    assert guest.insmod(upload("vms")) == OK
+    assert guest.load(upload("vms")) == OK
     assert "Invalid argument" in guest.write(COORDINATES, text + "\n")
 
 
@@ -68,7 +68,7 @@ def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Upload) -> 
     vms, rescue = upload("vms"), upload("force_rmmod")
 
     # The oops, and what is seen of it.
-    assert guest.insmod(vms, {"fault": "1"}) == KILLED
+    assert guest.load(vms, {"fault": "1"}) == KILLED
     (splat,) = find_splats(guest.log())
     assert (splat.kind, splat.module) == ("null-deref", "vms")
     assert guest.modules()["vms"].references == 1
@@ -77,8 +77,8 @@ def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Upload) -> 
     assert any(symbol.name == "vms_dev" and symbol.address for symbol in guest.kallsyms(module="vms"))
 
     # Stuck: neither way of unloading helps, a second insert waits.
-    assert guest.rmmod("vms") == "EBUSY"
-    assert guest.rmmod("vms", force=True) == "EBUSY"
+    assert guest.unload("vms") == "EBUSY"
+    assert guest.unload("vms", force=True) == "EBUSY"
     for command in (("rmmod", "vms"), ("rmmod", "-f", "vms")):
         refused = guest.run(*command)
         assert refused.returncode != 0
@@ -88,7 +88,7 @@ def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Upload) -> 
     assert guest.read("/tmp/waiter") == ""
 
     # The rescue; init_module(2), since finit_module may walk the damaged table.
-    assert guest.insmod(rescue, {"target": "vms"}, call="init") == OK
+    assert guest.load(rescue, {"target": "vms"}, call="init") == OK
     log = [record.text for record in guest.log()]
     for expected in (
         "target: vms",
@@ -104,17 +104,17 @@ def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Upload) -> 
 
     # Good as new, through finit_module, with nothing new in the log.
     for _ in range(5):
-        assert guest.insmod(vms, call="finit") == OK
+        assert guest.load(vms, call="finit") == OK
         assert guest.write(COORDINATES, "1 1\n") == OK
-        assert guest.rmmod("vms") == OK
-    assert guest.rmmod("force_rmmod") == OK
+        assert guest.unload("vms") == OK
+    assert guest.unload("force_rmmod") == OK
     assert find_splats(guest.log()) == (splat,)
 
 
 def test_rescue_refuses(guest: Guest, upload: Upload) -> None:
     rescue = upload("force_rmmod")
-    assert guest.insmod(upload("depend_s")) == OK
-    assert guest.insmod(upload("depend_a")) == OK
+    assert guest.load(upload("depend_s")) == OK
+    assert guest.load(upload("depend_a")) == OK
     for target, errno in {
         "nosuch": "ENOENT",
         "force_rmmod": "EINVAL",
@@ -122,23 +122,23 @@ def test_rescue_refuses(guest: Guest, upload: Upload) -> None:
         "": "EINVAL",
         "x" * 300: "EINVAL",
     }.items():
-        assert guest.insmod(rescue, {"target": target}, call="init") == errno, target
+        assert guest.load(rescue, {"target": target}, call="init") == errno, target
     assert guest.modules()["depend_s"].users == ("depend_a",)
     assert any("force_rmmod: refused: other modules use depend_s" in record.text for record in guest.log())
-    assert guest.rmmod("depend_a") == OK
-    assert guest.rmmod("depend_s") == OK
+    assert guest.unload("depend_a") == OK
+    assert guest.unload("depend_s") == OK
     assert find_splats(guest.log()) == ()
 
 
 def test_a_used_module_cannot_go(guest: Guest, upload: Upload) -> None:
     for name in ("depend_s", "depend_a", "depend_b"):
-        assert guest.insmod(upload(name)) == OK
+        assert guest.load(upload(name)) == OK
     assert guest.holders("depend_s") == ("depend_a", "depend_b")
     assert guest.modules()["depend_s"].references == guest.refcnt("depend_s") == 2
     for _ in ("depend_a", "depend_b"):
-        assert guest.rmmod("depend_s") == "EAGAIN"  # EWOULDBLOCK is the same number
-        assert guest.rmmod("depend_s", force=True) == "EAGAIN"
-        assert guest.rmmod(guest.holders("depend_s")[0]) == OK
+        assert guest.unload("depend_s") == "EAGAIN"  # EWOULDBLOCK is the same number
+        assert guest.unload("depend_s", force=True) == "EAGAIN"
+        assert guest.unload(guest.holders("depend_s")[0]) == OK
     assert guest.holders("depend_s") == ()
-    assert guest.rmmod("depend_s") == OK
+    assert guest.unload("depend_s") == OK
     assert find_splats(guest.log()) == ()

@@ -17,10 +17,11 @@ import pytest
 
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import GuestPanic
 from kmod_harness.base.settings import Settings
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.machine import template
-from kmod_harness.machine.machine import AUTHORIZED_KEYS, GuestPanic, Machine, QemuDiedError
+from kmod_harness.machine.machine import AUTHORIZED_KEYS, Machine, QemuDiedError
 from kmod_harness.machine.template import CloneError, Recipe, clone, ensure
 from kmod_harness.run.fleet import Fleet, MachineOptions, connect_to, warm_up
 from kmod_harness.run.workbench import Workbench

@@ -69,6 +69,10 @@ class GuestFailure(Failure):
     exit_code = Exit.CHECK_FAILED
 
 
+class GuestPanic(GuestFailure):
+    """The guest kernel panicked or reset itself."""
+
+
 class UsageError(HarnessError):
     """The user asked for something that cannot be: wrong name, wrong option, wrong file."""
 

@@ -256,7 +256,7 @@ def shell(
             for one in builds:
                 for ko in one.objects:
                     needed = workbench.upload_needed(guest, one, ko)
-                    order = [*(subject.path for subject in needed), guest.upload(ko)]
+                    order = [*(subject.path for subject in needed), guest.put(ko)]
                     workbench.progress.note("at hand: insmod " + "; insmod ".join(order))
             workbench.progress.note(f"{target.release}; the machine ends with this shell (exit or Ctrl-D)")
             interact(guest.runner.ssh.transport, running)
@@ -296,19 +296,17 @@ def rescue(
     """Take a stuck module out of the kernel of a machine that SSH reaches."""
     from kmod_harness.features.rescue.command import Request
     from kmod_harness.features.rescue.command import rescue as carry_out
-    from kmod_harness.target.address import parse_address
+    from kmod_harness.run.targets import Choice
 
     if _asks_for_help(name, "rescue"):
         return Exit.OK
     flags = {"--explain": explain, "--force": force, "--keep": keep, "--json": json}
     request = Request(
-        address=parse_address(host),
+        board=Choice(host=host, identity=_file(identity), known_hosts=_file(known_hosts)),
         name=name,
         flags=tuple(flag for flag, given in flags.items() if given),
         kernel=kernel,
         kdir=kdir,
-        identity=_file(identity),
-        known_hosts=_file(known_hosts),
     )
     with _workbench() as workbench:
         return carry_out(request, workbench, sys.stdout)
@@ -327,7 +325,7 @@ PLACE_HELP = {
 
 
 @contextlib.contextmanager
-def _place(
+def _view(
     kernel: str,
     modules: list[str],
     host: str,
@@ -339,23 +337,22 @@ def _place(
     known_hosts: str,
 ) -> Iterator[Any]:
     """The kernel that the options mean."""
-    from kmod_harness.features.places import Choice, open_place
+    from kmod_harness.features.graph.view import open_view
+    from kmod_harness.run.targets import Choice
 
     choice = Choice(
         kernel=kernel,
         modules=modules,
         host=host,
         local=local,
-        holders=holders,
         identity=_file(identity),
         known_hosts=_file(known_hosts),
     )
-    choice.check()
     with (
         _workbench(accel, machine=machine) as workbench,
-        open_place(choice, DEFAULT_KERNEL, workbench) as place,
+        open_view(choice, workbench, holders=holders) as view,
     ):
-        yield place
+        yield view
 
 
 @task(
@@ -387,9 +384,9 @@ def graph(
     file = _file(output)
     if file:
         graphs.check_output(file)
-    with _place(kernel, module, host, local, holders, accel, machine, identity, known_hosts) as place:
-        whole = place.graph()
-        part = whole.around(place.chosen) if place.chosen else whole
+    with _view(kernel, module, host, local, holders, accel, machine, identity, known_hosts) as view:
+        whole = view.graph()
+        part = whole.around(view.chosen) if view.chosen else whole
         return graphs.show(part, file, sys.stdout)
 
 
@@ -425,8 +422,8 @@ def unload_order(
 
     if _asks_for_help(name, "unload-order"):
         return Exit.OK
-    with _place(kernel, module, host, local, holders, accel, machine, identity, known_hosts) as place:
-        return graphs.unload_order(place, name, sys.stdout, do=do)
+    with _view(kernel, module, host, local, holders, accel, machine, identity, known_hosts) as view:
+        return graphs.unload_order(view, name, sys.stdout, do=do)
 
 
 @task(

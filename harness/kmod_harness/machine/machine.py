@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
-from kmod_harness.base.errors import Failure, GuestFailure, HarnessError
+from kmod_harness.base.errors import Failure, GuestPanic, HarnessError
 from kmod_harness.machine.agent import Agent
 from kmod_harness.machine.console import Console
 from kmod_harness.machine.keys import MachineKeys
@@ -43,10 +43,6 @@ class QemuDiedError(HarnessError):
 
 class GuestPausedError(HarnessError):
     """QEMU has stopped the guest: the accelerator cannot run it ("KVM internal error")."""
-
-
-class GuestPanic(GuestFailure):
-    """The guest kernel panicked or reset itself."""
 
 
 class Machine:

@@ -240,7 +240,8 @@ class Fleet:
                     seconds = KVM_BOOT_SECONDS if recipe.accelerator == "kvm" else BOOT_SECONDS
                     cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds)
                     machine = stack.enter_context(cold)
-            yield machine, Guest(OwnRunner(stack.enter_context(connect_to(machine)), machine.agent))
+            runner = OwnRunner(stack.enter_context(connect_to(machine)), machine.agent)
+            yield machine, Guest(runner, machine.console)
 
     def _clone(self, kernel: Kernel, recipe: Recipe, folder: Path, stack: ExitStack) -> Machine | None:
         """A clone, entered into `stack`; None where there is to be none. A failing template is remade once."""

@@ -121,9 +121,9 @@ class Workbench:
             self._guarded(guest, build.kernel, name),
         ):
             needed = self.upload_needed(guest, build, ko)
-            subject = Subject(name, guest.upload(ko), expectation.params)
+            subject = Subject(name, guest.put(ko), expectation.params)
             rounds = expectation.reloads if expectation.load == "ok" else 1
-            observation = observe(guest, machine.console, subject, needed, rounds, stage=stage)
+            observation = observe(guest, subject, needed, rounds, stage=stage)
             verdict = judge(name, expectation, observation)
             if not verdict.passed:
                 self.fleet.keep_logs(machine)
@@ -138,12 +138,12 @@ class Workbench:
         build = self._builds[rescue_module().path, kernel.spec]
         if build.state == "failed":
             raise HarnessError("the guard does not build", evidence=build.problems, log=build.log)
-        outcome = guest.insmod(guest.upload(build.objects[0]), {"guard": "*"}, call="init")
+        outcome = guest.load(guest.put(build.objects[0]), {"guard": "*"}, call="init")
         if outcome != OK:
             raise HarnessError(f"the guard cannot be loaded: {outcome}")
         yield
         with contextlib.suppress(Failure):  # a machine that is lost has been told of
-            guest.rmmod(RESCUE_MODULE)
+            guest.unload(RESCUE_MODULE)
 
     def upload_needed(self, guest: Guest, build: Build, ko: Path) -> list[Subject]:
         """Copy into the guest what must be loaded before a .ko; in loading order.
@@ -166,9 +166,9 @@ class Workbench:
         result = []
         for name, image in in_tree.items():
             if name not in loaded and name not in objects:
-                result.append(Subject(name, guest.upload_bytes(image, f"{name}.ko")))
+                result.append(Subject(name, guest.put_bytes(image, f"{name}.ko")))
         for name, (path, parameters) in objects.items():
-            result.append(Subject(name, guest.upload(path), parameters))
+            result.append(Subject(name, guest.put(path), parameters))
         return result
 
 

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from paramiko.pkey import UnknownKeyType
 
 from kmod_harness.base.deadline import Deadline
-from kmod_harness.base.errors import GuestFailure, HarnessError, UsageError
+from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.target.address import Address
 from kmod_harness.target.known_hosts import (
     DEFAULT_FILES,
@@ -22,6 +22,7 @@ from kmod_harness.target.known_hosts import (
     known_kinds,
     read_known_hosts,
 )
+from kmod_harness.target.runner import ends_are_errors
 from kmod_harness.target.ssh import SshRunner, Unwatched
 
 DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -61,7 +62,7 @@ def connect_board(
 ) -> Iterator[SshRunner]:
     """Connect to a board. UsageError, HostKeyError, AuthenticationError, HarnessError when that fails.
 
-    What is lost later ends in HarnessError too: a test machine's end is a result, a silent board tells nothing.
+    What is lost later ends in HarnessError too.
     """
     known = read_known_hosts(known_hosts)
     keys = [load_identity(identity)] if identity else None
@@ -75,10 +76,8 @@ def connect_board(
         except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:  # the last: of odd names
             reason = str(error) or type(error).__name__
             raise HarnessError(f"no SSH connection to {address}: {reason}") from error
-        try:
+        with ends_are_errors():
             yield SshRunner(transport, Unwatched())
-        except GuestFailure as failure:
-            raise HarnessError(failure.message, evidence=failure.evidence, hint=failure.hint) from failure
 
 
 def _open(

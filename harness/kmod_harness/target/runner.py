@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from kmod_harness.base.deadline import Deadline
-from kmod_harness.base.errors import GuestFailure
+from kmod_harness.base.errors import GuestFailure, HarnessError
 
 OK = "ok"  # a system call that returned 0
 KILLED = "killed"  # the task that made the system call was killed by the kernel (an oops)
@@ -36,6 +37,15 @@ class Result:
         return self.returncode < 0 or self.returncode > 128
 
 
+@contextlib.contextmanager
+def ends_are_errors() -> Iterator[None]:
+    """Makes HarnessError of what ends a target: for a test machine that is a result, for a board it is none."""
+    try:
+        yield
+    except GuestFailure as failure:
+        raise HarnessError(failure.message, evidence=failure.evidence, hint=failure.hint) from failure
+
+
 class Watch(Protocol):
     """Tells whether the machine behind a connection is still alive."""
 
@@ -47,7 +57,7 @@ class Watch(Protocol):
 
 
 class Runner(Protocol):
-    """A machine in which commands can be run as root: a virtual one or a real board."""
+    """The way to a target: carries commands and files there."""
 
     def run(self, argv: Sequence[str], deadline: Deadline, *, stdin: bytes = b"") -> Result:
         """Run a command. Raises GuestHang, ConnectionLost, or what ended the machine; never for exit codes."""

@@ -14,7 +14,7 @@ class Ending(enum.Enum):
     """How the observation ended. Only COMPLETE means that every step was carried out."""
 
     COMPLETE = "complete"
-    PANIC = "panic"  # the kernel panicked (seen on the console)
+    PANIC = "panic"  # the kernel panicked (heard from outside)
     HANG = "hang"  # a step did not return within its deadline while the machine was still there
     LOST = "lost"  # the connection to the guest broke while the machine was still there
 
@@ -42,5 +42,5 @@ class Observation:
     taint_after: int | None  # None: could not be read any more
     ending: Ending
     detail: str  # what was being done when it ended early, e.g. "unload vms, round 2"; else ""
-    console_tail: tuple[str, ...]  # last lines of the serial console
-    console_log: Path  # the whole of it
+    console_tail: tuple[str, ...]  # last lines of the serial console; without one, of the kernel log
+    console_log: Path | None  # the whole of the console

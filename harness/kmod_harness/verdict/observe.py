@@ -7,19 +7,10 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kmod_harness.base.errors import Failure, GuestFailure
-from kmod_harness.machine.console import Console
-from kmod_harness.machine.machine import GuestPanic
-from kmod_harness.target.guest import Guest
-from kmod_harness.target.runner import OK, ConnectionLost, GuestHang
+from kmod_harness.base.errors import Failure, GuestFailure, GuestPanic
+from kmod_harness.target.runner import OK, GuestHang
+from kmod_harness.target.target import Target
 from kmod_harness.verdict.observation import Ending, Observation, Round
-
-ENDINGS: dict[type[GuestFailure], Ending] = {
-    GuestPanic: Ending.PANIC,
-    GuestHang: Ending.HANG,
-    ConnectionLost: Ending.LOST,
-}
-
 
 LAST_WORDS_SECONDS = 4.0  # for what a machine in which something hangs may still tell
 CONSOLE_LINES = 200  # a panic with the oops that led to it, or the stacks of some blocked tasks
@@ -27,16 +18,15 @@ CONSOLE_LINES = 200  # a panic with the oops that led to it, or the stacks of so
 
 @dataclass(frozen=True)
 class Subject:
-    """A module that lies in the guest, ready to be loaded."""
+    """A module that lies on the target, ready to be loaded."""
 
     name: str  # as the kernel knows it
-    path: str  # of the .ko in the guest
+    path: str  # of the .ko there
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def observe(
-    guest: Guest,
-    console: Console,
+    target: Target,
     subject: Subject,
     dependencies: Sequence[Subject],
     rounds: int,
@@ -48,7 +38,7 @@ def observe(
     It ends early when the machine ends or hangs, when a step fails, or when the module cannot be unloaded.
     stage: called with what is about to be done. Raises HarnessError for failures that are not the module's.
     """
-    observer = _Observer(guest, subject, stage)
+    observer = _Observer(target, subject, stage)
     try:
         observer.load_dependencies(dependencies)
         if all(outcome == OK for _, outcome in observer.dependencies):
@@ -56,32 +46,40 @@ def observe(
                 observer.go_round(number)
                 if not observer.clean:
                     break
-        observer.taint_after = guest.taint()
+        observer.taint_after = target.taint()
     except GuestFailure as failure:
-        observer.ending = ENDINGS[type(failure)]
+        observer.ending = _ending(failure)
         observer.detail = f"{observer.doing}: {failure.message}"
         if observer.ending is Ending.HANG:
-            _ask_for_blocked_tasks(guest)
-    return observer.observation(console)
+            _ask_for_blocked_tasks(target)
+    return observer.observation()
 
 
-def _ask_for_blocked_tasks(guest: Guest) -> None:
-    """Make the kernel print the stacks of blocked tasks to the console (SysRq w)."""
+def _ending(failure: GuestFailure) -> Ending:
+    """How an observation ended; after whatever else ends a target there is no connection any more."""
+    if isinstance(failure, GuestPanic):
+        return Ending.PANIC
+    return Ending.HANG if isinstance(failure, GuestHang) else Ending.LOST
+
+
+def _ask_for_blocked_tasks(target: Target) -> None:
+    """Make the kernel tell the stacks of blocked tasks (SysRq w), on its console and in its log."""
     with contextlib.suppress(Failure):
-        guest.run("sh", "-c", "echo w > /proc/sysrq-trigger", seconds=LAST_WORDS_SECONDS)
+        target.run("sh", "-c", "echo w > /proc/sysrq-trigger", root=True, seconds=LAST_WORDS_SECONDS)
 
 
 class _Observer:
     """What has been seen so far."""
 
-    def __init__(self, guest: Guest, subject: Subject, stage: Callable[[str], None]) -> None:
-        self._guest = guest
+    def __init__(self, target: Target, subject: Subject, stage: Callable[[str], None]) -> None:
+        self._target = target
         self._subject = subject
         self._stage = stage
         self.doing = "before the first step"
         self.rounds: list[Round] = []
         self.dependencies: list[tuple[str, str]] = []
-        self.taint_before = guest.taint()
+        self.taint_before = target.taint()
+        self._begin: int | None = None  # where the log was when the first step was taken
         self.taint_after: int | None = None
         self.ending = Ending.COMPLETE
         self.detail = ""
@@ -96,27 +94,35 @@ class _Observer:
         self.doing = what
         self._stage(what)
 
+    def _mark_log(self) -> int:
+        mark = self._target.log_mark()
+        if self._begin is None:
+            self._begin = mark
+        return mark
+
     def _see(self, **facts: object) -> None:
         self.rounds[-1] = replace(self.rounds[-1], **facts)  # type: ignore[arg-type]
 
     def load_dependencies(self, dependencies: Sequence[Subject]) -> None:
+        if dependencies:
+            self._mark_log()
         for module in dependencies:
             self._do(f"load {module.name}")
-            self.dependencies.append((module.name, self._guest.insmod(module.path, module.parameters)))
+            self.dependencies.append((module.name, self._target.load(module.path, module.parameters)))
 
     def go_round(self, number: int) -> None:
         name = self._subject.name
-        mark = self._guest.log_mark()
+        mark = self._mark_log()
         self.rounds.append(Round(number, None, None, None, None, ()))
         try:
             self._do(f"load {name}, round {number}")
-            self._see(load=self._guest.insmod(self._subject.path, self._subject.parameters))
-            listed = self._guest.modules().get(name)
+            self._see(load=self._target.load(self._subject.path, self._subject.parameters))
+            listed = self._target.modules().get(name)
             self._see(state=listed.state if listed else None)
             if listed:
                 self._do(f"unload {name}, round {number}")
-                self._see(unload=self._guest.rmmod(name))
-                self._see(listed_after=name in self._guest.modules())
+                self._see(unload=self._target.unload(name))
+                self._see(listed_after=name in self._target.modules())
         except GuestHang:
             with contextlib.suppress(Failure):
                 self._read_log(mark, LAST_WORDS_SECONDS)
@@ -124,10 +130,19 @@ class _Observer:
         self._read_log(mark)
 
     def _read_log(self, mark: int, seconds: float | None = None) -> None:
-        records = self._guest.log(mark, seconds=seconds)
+        records = self._target.log(mark, seconds=seconds)
         self._see(records=records, lost=max(0, records[0].sequence - mark) if records else 0)
 
-    def observation(self, console: Console) -> Observation:
+    def _last_lines(self) -> tuple[str, ...]:
+        """What was heard from outside; where nobody listens, what the log tells of a life that went wrong."""
+        heard = self._target.last_lines(CONSOLE_LINES)
+        if not heard and self._begin is not None and not (self.rounds and self.ending is Ending.COMPLETE):
+            with contextlib.suppress(Failure):
+                records = self._target.log(self._begin, seconds=LAST_WORDS_SECONDS)
+                return tuple(record.text for record in records[-CONSOLE_LINES:])
+        return heard
+
+    def observation(self) -> Observation:
         return Observation(
             rounds=tuple(self.rounds),
             dependencies=tuple(self.dependencies),
@@ -135,6 +150,6 @@ class _Observer:
             taint_after=self.taint_after,
             ending=self.ending,
             detail=self.detail,
-            console_tail=console.tail(CONSOLE_LINES),
-            console_log=console.path,
+            console_tail=self._last_lines(),
+            console_log=self._target.heard(),
         )

@@ -13,7 +13,7 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.features.graph.dependencies import ModuleGraph
 from kmod_harness.features.graph.drawing import PICTURES, TEXTS, dot, table
-from kmod_harness.features.places import Place
+from kmod_harness.features.graph.view import View
 from kmod_harness.report.files import check_writable
 from kmod_harness.target.runner import OK
 
@@ -57,9 +57,9 @@ def show(graph: ModuleGraph, file: Path | None, out: TextIO) -> Exit:
     return Exit.OK
 
 
-def unload_order(place: Place, name: str, out: TextIO, *, do: bool) -> Exit:
+def unload_order(view: View, name: str, out: TextIO, *, do: bool) -> Exit:
     """Print what must go before a module, and why something cannot; with `do` unload it all, in that order."""
-    graph = place.graph()
+    graph = view.graph()
     order = graph.unload_order(name)
     stuck = False
     for number, one in enumerate(order, 1):
@@ -69,16 +69,16 @@ def unload_order(place: Place, name: str, out: TextIO, *, do: bool) -> Exit:
     if stuck:
         print("it cannot go that way: see what stands in brackets", file=out)
         return Exit.CHECK_FAILED
-    return _unload(place, order, out) if do else Exit.OK
+    return _unload(view, order, out) if do else Exit.OK
 
 
-def _unload(place: Place, order: tuple[str, ...], out: TextIO) -> Exit:
+def _unload(view: View, order: tuple[str, ...], out: TextIO) -> Exit:
     for one in order:
-        answer = place.unload(one)
+        answer = view.target.unload(one)
         print(f"{one}: {'unloaded' if answer == OK else answer}", file=out)
         if answer != OK:
             return Exit.CHECK_FAILED
-    left = sorted(place.graph().modules.keys() & set(order))
+    left = sorted(view.graph().modules.keys() & set(order))
     if left:
         raise HarnessError(f"unloaded, but there again: {', '.join(left)}")
     return Exit.OK

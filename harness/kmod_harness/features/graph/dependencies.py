@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kmod_harness.base.errors import HarnessError, UsageError
-from kmod_harness.target.guest import LoadedModule
+from kmod_harness.target.proc import LoadedModule
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from kmod_harness.features.graph.dependencies import ModuleGraph
 from kmod_harness.report.text import plain
-from kmod_harness.target.guest import LoadedModule
+from kmod_harness.target.proc import LoadedModule
 
 COLOURS = {"Live": "#e8f1e4", "Loading": "#fdf0c4", "Unloading": "#f8d7c8"}  # by state
 STRANGER = "#eeeeee"  # what is no module

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.features.rescue.package import PROGRAM, headers_kernel, place_program
+from kmod_harness.run.targets import Choice, open_target
 from kmod_harness.run.workbench import Workbench
-from kmod_harness.target.address import Address
-from kmod_harness.target.board import open_board
-from kmod_harness.target.connection import connect_board
+from kmod_harness.target.address import parse_address
 
-CONNECT_SECONDS = 30.0
 RESCUE_SECONDS = 600.0  # a scan of much memory, on a slow board
 
 
@@ -23,15 +20,14 @@ RESCUE_SECONDS = 600.0  # a scan of much memory, on a slow board
 class Request:
     """What the user asked for. UsageError for what cannot be, before the board is troubled."""
 
-    address: Address
+    board: Choice
     name: str  # of the stuck module
     flags: tuple[str, ...] = ()  # for the program: --explain, --force, --keep, --json
     kernel: str = ""  # spec; "": found out
     kdir: str = ""  # build tree; "": none
-    identity: Path | None = None  # private key
-    known_hosts: Path | None = None
 
     def __post_init__(self) -> None:
+        parse_address(self.board.host)
         if self.kernel and self.kdir:
             raise UsageError("--kernel and --kdir: want one of them")
         if self.kdir:
@@ -43,19 +39,11 @@ def rescue(request: Request, workbench: Workbench, out: TextIO) -> Exit:
 
     Returns the program's exit code. Raises HarnessError when it could not even be asked.
     """
-    deadline = Deadline(CONNECT_SECONDS, f"connect to {request.address}")
-    with (
-        connect_board(
-            request.address,
-            identity=request.identity,
-            known_hosts=request.known_hosts,
-            deadline=deadline,
-        ) as runner,
-        open_board(runner) as board,
-    ):
-        workbench.progress.note(f"{request.address}: Linux {board.facts.release}, {board.facts.arch}")
-        program = place_program(board, workbench, request.kernel, request.kdir)
-        result = board.run_as_root(program, *request.flags, "--", request.name, seconds=RESCUE_SECONDS)
+    with open_target(request.board, workbench) as (target, _):
+        target.check_root()
+        workbench.progress.note(f"{request.board.host}: Linux {target.facts.release}, {target.facts.arch}")
+        program = place_program(target, workbench, request.kernel, request.kdir)
+        result = target.run(program, *request.flags, "--", request.name, root=True, seconds=RESCUE_SECONDS)
     print(result.output, end="", file=out)
     if result.returncode not in set(Exit):
         raise HarnessError(f"{PROGRAM} on the board ended with exit code {result.returncode}")

@@ -16,7 +16,8 @@ from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.trees import find_compiler, find_release
 from kmod_harness.module.module import Module
 from kmod_harness.run.workbench import RESCUE_MODULE, Workbench, rescue_module
-from kmod_harness.target.board import Board, Facts, checked
+from kmod_harness.target.commands import CommandTarget, checked
+from kmod_harness.target.target import Facts
 
 PROGRAM = "force-rmmod"
 BUILD_SECONDS = 900.0
@@ -59,23 +60,23 @@ def pack_sources(module: Module) -> bytes:
     return packed.getvalue()
 
 
-def build_on_board(board: Board) -> str:
-    """Build module and program on the board, with its own headers; returns the program's path there."""
-    archive = board.put("sources.tar", pack_sources(rescue_module()))
-    checked(board.run("tar", "-xf", archive, "-C", board.folder))
-    # Where there is no static C library, the board's own will do: the program is for this board alone.
+def build_there(target: CommandTarget) -> str:
+    """Build module and program on the target, with its own headers; returns the program's path there."""
+    archive = target.put_bytes(pack_sources(rescue_module()), "sources.tar")
+    checked(target.run("tar", "-xf", archive, "-C", target.folder))
+    # Where there is no static C library, the target's own will do: the program is for this one alone.
     script = 'make -C "$1" force-rmmod || make -C "$1" force-rmmod CLI_LDFLAGS='
-    checked(board.run("sh", "-c", script, "sh", board.folder, seconds=BUILD_SECONDS))
-    return f"{board.folder}/{PROGRAM}"
+    checked(target.run("sh", "-c", script, "sh", target.folder, seconds=BUILD_SECONDS))
+    return f"{target.folder}/{PROGRAM}"
 
 
-def place_program(board: Board, workbench: Workbench, kernel: str = "", tree: str = "") -> str:
-    """Build the program, on the board if it can and nothing else is named; returns its path there."""
-    if board.facts.builds and not (kernel or tree):
+def place_program(target: CommandTarget, workbench: Workbench, kernel: str = "", tree: str = "") -> str:
+    """Build the program, on the target if it can and nothing else is named; returns its path there."""
+    if target.facts.builds and not (kernel or tree):
         with workbench.progress.task("build on the board, with its own headers"):
-            return build_on_board(board)
-    chosen = choose_kernel(board.facts, kernel, tree, workbench)
-    return board.put_program(PROGRAM, build_package(chosen, workbench))
+            return build_there(target)
+    chosen = choose_kernel(target.facts, kernel, tree, workbench)
+    return target.put_bytes(build_package(chosen, workbench), PROGRAM, program=True)
 
 
 def headers_kernel(tree: Path) -> Kernel:

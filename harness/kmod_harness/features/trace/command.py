@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
-from kmod_harness.features.places import machine_with
 from kmod_harness.features.trace.calltree import side_by_side, tree
 from kmod_harness.features.trace.ftrace import Call, parse_graph, record_call
 from kmod_harness.features.trace.way_out import Taken, take_steps
 from kmod_harness.module.module import resolve_module
+from kmod_harness.run.targets import machine_with
 from kmod_harness.run.workbench import Workbench
-from kmod_harness.target.guest import Guest
+from kmod_harness.target.commands import CommandTarget
 
 # The system call's function, by architecture.
 SYSTEM_CALLS = {"x86_64": "__x64_sys_delete_module", "aarch64": "__arm64_sys_delete_module"}
@@ -34,10 +34,10 @@ class Trace:
         return f'delete_module("{self.module}") on Linux {self.release}: {self.milliseconds:.1f} ms'
 
 
-def record_unload(guest: Guest, name: str, function: str) -> str:
+def record_unload(target: CommandTarget, name: str, function: str) -> str:
     """Unload a module and return what function_graph said about it. HarnessError when it is still there."""
-    text = record_call(guest, function, ["kmodctl", "delete", name, "n"])
-    if name in guest.modules():
+    text = record_call(target, function, lambda: target.unload(name))
+    if name in target.modules():
         raise HarnessError(f"{name} was not unloaded", evidence=text.splitlines()[-5:])
     return text
 

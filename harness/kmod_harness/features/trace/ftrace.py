@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kmod_harness.base.errors import HarnessError
-from kmod_harness.target.guest import Guest
+from kmod_harness.target.commands import CommandTarget
 
 TRACEFS = "/sys/kernel/tracing"
 DEPTH = 4  # system call, its parts, theirs (notifier_call_chain, where it is a function), each notifier
@@ -70,40 +70,41 @@ def _drop_interrupts(call: Call) -> None:
         _drop_interrupts(one)
 
 
-def record_call(guest: Guest, function: str, argv: Sequence[str]) -> str:
-    """Run a command and return what function_graph says about `function` and below. Tracing is off afterwards.
+def record_call(target: CommandTarget, function: str, action: Callable[[], object]) -> str:
+    """Do something and return what function_graph says about `function` and below. Tracing is off afterwards.
 
     HarnessError when the kernel has no such tracer or no such function.
     """
-    tracers = guest.read(f"{TRACEFS}/available_tracers").split()
+    tracers = target.read(f"{TRACEFS}/available_tracers", root=True).split()
     if "function_graph" not in tracers:
         raise HarnessError(
             "this kernel has no function_graph tracer (CONFIG_FUNCTION_GRAPH_TRACER)",
             evidence=[" ".join(tracers)],
         )
-    _set(guest, "tracing_on", "0")
-    _set(guest, "current_tracer", "function_graph")
-    _set(guest, "set_graph_function", function)
-    _set(guest, "max_graph_depth", str(DEPTH))
+    _set(target, "tracing_on", "0")
+    _set(target, "current_tracer", "function_graph")
+    _set(target, "set_graph_function", function)
+    _set(target, "max_graph_depth", str(DEPTH))
     for option in OPTIONS:
-        _set(guest, "trace_options", option)
+        _set(target, "trace_options", option)
     for event in EVENTS:
-        _set(guest, f"events/{event}/enable", "1")
-    _set(guest, "trace", "")
-    _set(guest, "tracing_on", "1")
+        _set(target, f"events/{event}/enable", "1")
+    _set(target, "trace", "")
+    _set(target, "tracing_on", "1")
     try:
-        guest.run(*argv)
+        action()
     finally:
-        _set(guest, "tracing_on", "0")
-    text = guest.read(f"{TRACEFS}/trace")
+        _set(target, "tracing_on", "0")
+    text = target.read(f"{TRACEFS}/trace", root=True)
     for event in EVENTS:
-        _set(guest, f"events/{event}/enable", "0")
-    _set(guest, "current_tracer", "nop")
+        _set(target, f"events/{event}/enable", "0")
+    _set(target, "current_tracer", "nop")
     return text
 
 
-def _set(guest: Guest, file: str, value: str) -> None:
+def _set(target: CommandTarget, file: str, value: str) -> None:
     path = f"{TRACEFS}/{file}"
-    result = guest.run("sh", "-c", 'echo "$1" > "$2"', "sh", value, path, seconds=SWITCH_SECONDS)
+    script = 'echo "$1" > "$2"'
+    result = target.run("sh", "-c", script, "sh", value, path, root=True, seconds=SWITCH_SECONDS)
     if result.returncode != 0:
         raise HarnessError(f"cannot write {value!r} to {path}", evidence=result.output.splitlines())

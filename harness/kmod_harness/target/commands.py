@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""A target that is reached by commands, whoever carries them there; its kinds differ in a few properties."""
+
+from __future__ import annotations
+
+import abc
+import errno
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import HarnessError
+from kmod_harness.target.kmsg import KernelRecord, parse_kmsg
+from kmod_harness.target.proc import LoadedModule, Symbol, parse_kallsyms, parse_modules
+from kmod_harness.target.runner import KILLED, OK, Result, Runner
+from kmod_harness.target.target import Facts
+
+STEP_SECONDS = 30.0
+EVIDENCE_LINES = 10
+# What it prints, one fact a line; what is needed to build a module is looked at as a whole.
+FACTS = """
+uname -r
+uname -m
+id -u
+build=/lib/modules/$(uname -r)/build
+[ -f "$build/Makefile" ] && command -v make gcc tar > /dev/null && echo yes || echo no
+"""
+
+
+def checked(result: Result) -> Result:
+    """The result, if its exit code is 0; HarnessError otherwise."""
+    if result.returncode != 0:
+        raise HarnessError(
+            f"{' '.join(result.argv)}: exit code {result.returncode}",
+            evidence=result.output.splitlines()[-EVIDENCE_LINES:],
+        )
+    return result
+
+
+class CommandTarget(abc.ABC):
+    """See Target. Commands that read like the tools a developer knows, with answers a program can use."""
+
+    as_root: tuple[str, ...] = ()  # what a command begins with, to be root's
+
+    def __init__(
+        self, runner: Runner, *, step_seconds: float = STEP_SECONDS, upload_seconds: float = STEP_SECONDS
+    ) -> None:
+        self.runner = runner
+        self.step_seconds = step_seconds
+        self.upload_seconds = upload_seconds
+
+    # ---- what its kinds differ in ------------------------------------------------------------------------
+
+    @property
+    @abc.abstractmethod
+    def folder(self) -> str:
+        """A folder there that nobody else uses."""
+
+    @property
+    @abc.abstractmethod
+    def kmodctl(self) -> str:
+        """The program kmodctl there (vm/guest/kmodctl.c)."""
+
+    def last_lines(self, count: int) -> tuple[str, ...]:
+        """See Target.last_lines."""
+        return ()
+
+    def heard(self) -> Path | None:
+        """See Target.heard."""
+        return None
+
+    # ---- the vocabulary of every target ------------------------------------------------------------------
+
+    @functools.cached_property
+    def facts(self) -> Facts:
+        """See Target.facts. HarnessError when it is no Linux machine with a shell."""
+        lines = self.run("sh", "-c", FACTS).output.splitlines()
+        if len(lines) != 4 or not lines[2].isdigit():
+            raise HarnessError("the target does not tell its kernel", evidence=lines[-EVIDENCE_LINES:])
+        return Facts(release=lines[0], arch=lines[1], root=lines[2] == "0", builds=lines[3] == "yes")
+
+    def run(self, *argv: str, root: bool = False, stdin: bytes = b"", seconds: float | None = None) -> Result:
+        """See Target.run."""
+        deadline = Deadline(seconds or self.step_seconds, argv[0])
+        return self.runner.run((*self.as_root, *argv) if root else argv, deadline, stdin=stdin)
+
+    def check_root(self) -> None:
+        """Find out now whether commands can be run as root there. UsageError if not."""
+        checked(self.run("true", root=True))
+
+    def put(self, source: Path, *, program: bool = False) -> str:
+        """See Target.put."""
+        return self.put_bytes(source.read_bytes(), source.name, program=program)
+
+    def put_bytes(self, data: bytes, name: str, *, program: bool = False) -> str:
+        """See Target.put_bytes."""
+        path = f"{self.folder}/{name}"
+        self.runner.put(path, data, Deadline(self.upload_seconds, f"upload {name}"))
+        if program:
+            checked(self.run("chmod", "700", path))
+        return path
+
+    def modules(self) -> dict[str, LoadedModule]:
+        """See Target.modules."""
+        return parse_modules(self.read("/proc/modules"))
+
+    def load(
+        self,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        call: Literal["finit", "init"] = "finit",
+        seconds: float | None = None,
+    ) -> str:
+        """See Target.load. call: by finit_module(2) or init_module(2)."""
+        text = " ".join(f"{key}={_quoted(value)}" for key, value in (parameters or {}).items())
+        return self.system_call(call, path, text, seconds=seconds)
+
+    def unload(self, name: str, *, force: bool = False, seconds: float | None = None) -> str:
+        """See Target.unload. force: ask for O_TRUNC, which few kernels obey."""
+        return self.system_call("delete", name, "nf" if force else "n", seconds=seconds)
+
+    def system_call(self, *words: str, seconds: float | None = None) -> str:
+        """Make a module system call through kmodctl, which explains the words. Returns as `load` does."""
+        result = self.run(self.kmodctl, *words, root=True, seconds=seconds)
+        if result.killed:
+            return KILLED
+        if result.returncode not in (0, 1) or not result.output.strip().isdigit():
+            raise HarnessError(f"kmodctl {words[0]}: no answer", evidence=result.output.splitlines())
+        number = int(result.output)
+        return errno.errorcode.get(number, f"errno {number}") if number else OK
+
+    def holders(self, name: str) -> tuple[str, ...]:
+        """See Target.holders."""
+        return tuple(sorted(self._output("ls", f"/sys/module/{name}/holders").split()))
+
+    def log(self, since: int = 0, *, seconds: float | None = None) -> tuple[KernelRecord, ...]:
+        """See Target.log."""
+        return parse_kmsg(self._output(self.kmodctl, "kmsg", str(since), root=True, seconds=seconds))
+
+    def log_mark(self) -> int:
+        """See Target.log_mark."""
+        records = self.log()
+        return records[-1].sequence + 1 if records else 0
+
+    def taint(self) -> int:
+        """See Target.taint."""
+        return int(self.read("/proc/sys/kernel/tainted"))
+
+    # ---- more, for those who know the kernel -------------------------------------------------------------
+
+    def oops_count(self) -> int:
+        """How many tasks the kernel has killed for an oops.
+
+        Linux kernel commit 9db89b411170 ("exit: Expose "oops_count" to sysfs") (in v6.2, and v5.10.168).
+        """
+        return int(self.read("/sys/kernel/oops_count"))
+
+    def initstate(self, name: str) -> str:
+        """A module's state as sysfs tells it: "live", "coming" or "going"."""
+        return self.read(f"/sys/module/{name}/initstate").strip()
+
+    def refcnt(self, name: str) -> int:
+        """A module's reference count as sysfs tells it."""
+        return int(self.read(f"/sys/module/{name}/refcnt"))
+
+    def kallsyms(self, *, module: str = "", name: str = "") -> tuple[Symbol, ...]:
+        """Symbols of the running kernel, of one module and/or of one exact name."""
+        # awk over there: the whole table is 6 MB.
+        program = '(m == "" || $4 == "[" m "]") && (n == "" || $3 == n)'
+        argv = ("awk", "-v", f"m={module}", "-v", f"n={name}", program, "/proc/kallsyms")
+        return parse_kallsyms(self._output(*argv, root=True))
+
+    def read(self, path: str, *, root: bool = False) -> str:
+        """The contents of a file, e.g. below /sys or /proc. Raises HarnessError when it cannot be read."""
+        return self._output("cat", path, root=root)
+
+    def write(self, path: str, text: str) -> str:
+        """Write to an existing file, e.g. a sysfs attribute, in one write(2). Returns OK or an error text."""
+        result = self.run("sh", "-c", 'cat > "$1"', "sh", path, root=True, stdin=text.encode())
+        return OK if result.returncode == 0 else result.output.strip()
+
+    def _output(self, *argv: str, root: bool = False, seconds: float | None = None) -> str:
+        return checked(self.run(*argv, root=root, seconds=seconds)).output
+
+
+def _quoted(value: str) -> str:
+    """A module parameter's value; the kernel takes double quotes around blanks (lib/cmdline.c, next_arg)."""
+    return f'"{value}"' if " " in value else value
