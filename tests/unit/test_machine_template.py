@@ -106,13 +106,13 @@ def test_agent_requests() -> None:
     assert hello == b"h"
     assert before <= struct.unpack("<cQ", clock)[1] <= time.time_ns()
     assert seed[:1] == b"r" and len(seed) == 65
-    assert file == b"w" + struct.pack("<I", 0o600) + b"/etc/x\0" + b"y" * 3_000_000
+    assert file == b"w" + struct.pack("<IQ", 0o600, 0) + b"/etc/x\0" + b"y" * 3_000_000
 
 
 def test_agent_errors_are_named() -> None:
     fake = FakeAgent(errno=28)
     fake.start()
-    with pytest.raises(HarnessError, match="No space left on device /etc/x"):
+    with pytest.raises(HarnessError, match="/etc/x: No space left on device"):
         Agent(fake.host, lambda: None).write("/etc/x", b"", 0o600, Deadline(10, "agent"))
 
 

@@ -10,7 +10,10 @@
  *   h                          answers the kernel's boot id
  *   t NANOSECONDS (64-bit)     sets the wall clock, counted from 1970
  *   r BYTES                    mixes the bytes into the random pool and reseeds from it
- *   w MODE PATH \0 BYTES       writes a file
+ *   w MODE OFFSET (64-bit) PATH \0 BYTES   writes into a file; with OFFSET 0 it is made anew
+ *
+ * Every request is answered: EMSGSIZE when it is longer than LARGEST_REQUEST, ENOMEM when there is no room for it.
+ * What it complains of goes to the console.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -25,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LARGEST_REQUEST (64u << 20)
+#define LARGEST_REQUEST (16u << 20)
 #define PORTS "/sys/class/virtio-ports"
 
 static int port = -1;
@@ -95,6 +98,12 @@ static int reseed(const char *bytes, size_t size)
 	int fd = open("/dev/urandom", O_RDWR | O_CLOEXEC);
 	int error = 0;
 
+	if (!info || fd < 0) {
+		error = errno;
+		free(info);
+		close(fd);
+		return error;
+	}
 	info->entropy_count = size * 8;
 	info->buf_size = size;
 	memcpy(info->buf, bytes, size);
@@ -108,7 +117,8 @@ static int reseed(const char *bytes, size_t size)
 static int write_file(const char *operand, size_t size)
 {
 	uint32_t mode;
-	const char *path = operand + sizeof(mode);
+	uint64_t offset;
+	const char *path = operand + sizeof(mode) + sizeof(offset);
 	const char *end = operand + size;
 	const char *data = memchr(path, '\0', end - path);
 	int error = 0;
@@ -117,17 +127,20 @@ static int write_file(const char *operand, size_t size)
 		return EINVAL;
 	data++;
 	memcpy(&mode, operand, sizeof(mode));
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	memcpy(&offset, operand + sizeof(mode), sizeof(offset));
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (offset ? 0 : O_TRUNC), mode);
 
 	if (fd < 0)
 		return errno;
 	while (data < end && !error) {
-		ssize_t put = write(fd, data, end - data);
+		ssize_t put = pwrite(fd, data, end - data, offset);
 
-		if (put < 0)
+		if (put < 0) {
 			error = errno;
-		else
+		} else {
 			data += put;
+			offset += put;
+		}
 	}
 	close(fd);
 	return error;
@@ -148,7 +161,7 @@ static void serve(char *request, size_t size)
 		answer(reseed(operand, size - 1), "");
 		break;
 	case 'w':
-		answer(size < 6 ? EINVAL : write_file(operand, size - 1), "");
+		answer(size < 14 ? EINVAL : write_file(operand, size - 1), "");
 		break;
 	default:
 		answer(ENOSYS, "");
@@ -178,6 +191,41 @@ static int open_port(void)
 	return -1;
 }
 
+/* A request that cannot be served has to be read all the same: the next one comes behind it. */
+static void refuse(size_t size, int error)
+{
+	char rest[4096];
+
+	while (size) {
+		size_t part = size < sizeof(rest) ? size : sizeof(rest);
+
+		receive(rest, part);
+		size -= part;
+	}
+	answer(error, "");
+}
+
+static void serve_next(void)
+{
+	uint32_t size;
+
+	receive(&size, sizeof(size));
+	if (size == 0 || size > LARGEST_REQUEST) {
+		refuse(size, size ? EMSGSIZE : EINVAL);
+		return;
+	}
+
+	char *request = malloc(size);
+
+	if (!request) {
+		refuse(size, ENOMEM);
+		return;
+	}
+	receive(request, size);
+	serve(request, size);
+	free(request);
+}
+
 int main(void)
 {
 	for (int tries = 0; port < 0 && tries < 5000; tries++) {
@@ -185,18 +233,10 @@ int main(void)
 		if (port < 0)
 			usleep(1000);
 	}
-	if (port < 0)
+	if (port < 0) {
+		fputs("harness: the agent has no port\n", stderr);
 		return 1;
-	for (;;) {
-		uint32_t size;
-
-		receive(&size, sizeof(size));
-		if (size == 0 || size > LARGEST_REQUEST)
-			return 1;
-		char *request = malloc(size);
-
-		receive(request, size);
-		serve(request, size);
-		free(request);
 	}
+	for (;;)
+		serve_next();
 }

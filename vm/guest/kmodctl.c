@@ -81,10 +81,15 @@ static int load_by_image(const char *file, const char *parameters)
 		return answer(syscall(SYS_init_module, pointer(file), 4096UL, pointer(parameters)));
 
 	int fd = open_as(path ? path : file, O_RDONLY);
-	struct stat status;
+	struct stat status = { 0 };
+	void *image = MAP_FAILED;
 
-	fstat(fd, &status);
-	void *image = mmap(NULL, status.st_size + !status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (!fstat(fd, &status))
+		image = mmap(NULL, status.st_size + !status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (image == MAP_FAILED) {
+		fprintf(stderr, "kmodctl: %s: %s\n", file, strerror(errno));
+		exit(2);
+	}
 	unsigned long size = path ? 0 : status.st_size;
 
 	close(fd);

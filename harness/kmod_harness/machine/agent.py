@@ -15,6 +15,7 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
 
 SEED_BYTES = 64
+PART_BYTES = 4 << 20  # of a file in one request; the agent takes no more than 16 MiB at once
 HEARTBEAT_SECONDS = 0.05
 
 
@@ -37,14 +38,16 @@ class Agent:
 
     def write(self, path: str, data: bytes, mode: int, deadline: Deadline) -> None:
         """Write a file."""
-        self._ask(b"w" + struct.pack("<I", mode) + path.encode() + b"\0" + data, deadline, path)
+        for offset in range(0, max(1, len(data)), PART_BYTES):
+            head = struct.pack("<IQ", mode, offset) + os.fsencode(path) + b"\0"
+            self._ask(b"w" + head + data[offset : offset + PART_BYTES], deadline, path)
 
     def _ask(self, request: bytes, deadline: Deadline, what: str = "") -> bytes:
         self._send(struct.pack("<I", len(request)) + request, deadline)
         error, size = struct.unpack("<II", self._receive(8, deadline))
         text = self._receive(size, deadline)
         if error:
-            raise HarnessError(f"the guest's agent: {os.strerror(error)} {what}".rstrip())
+            raise HarnessError(": ".join(filter(None, ("the guest's agent", what, os.strerror(error)))))
         return text
 
     def _wait(self, deadline: Deadline, *, writing: bool) -> None:
