@@ -74,8 +74,8 @@ def run_command(
             raise
         seconds = time.monotonic() - began
     process.returncode = os.waitstatus_to_exitcode(status)  # wait4 has reaped it
-    text = log.read_text(errors="replace")
-    found = answer.read_text() if answer and answer.exists() else "" if answer else text
+    text = log.read_text(errors="replace", encoding="utf-8")
+    found = answer.read_text(encoding="utf-8") if answer and answer.exists() else "" if answer else text
     if expect not in found or not (answer or process.returncode == 0):
         why = f"exit code {process.returncode}" if process.returncode else f"no {expect!r} in its output"
         raise HarnessError(f"{shlex.join(argv)}: {why}", evidence=text.splitlines()[-TAIL_LINES:])
@@ -105,7 +105,7 @@ def one_edited_module(context: Context) -> Iterator[Once]:
     argv = invoke("vm-test", "--kernel", context.kernel, "--module", str(folder / MODULE))
 
     def once() -> Reading:
-        with source.open("a") as file:
+        with source.open("a", encoding="utf-8") as file:
             file.write(f"/* {time.time_ns()} */\n")
         return run_command(argv, context.scratch, expect="1 passed")
 
@@ -130,7 +130,7 @@ def all_kernels(context: Context) -> Iterator[Once]:
 def ten_tests(context: Context) -> Iterator[Once]:
     """Ten tests under pytest, each in a fresh machine, pytest's own start included."""
     file = context.scratch / "test_ten.py"
-    file.write_text(TEN_TESTS)
+    file.write_text(TEN_TESTS, encoding="utf-8")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(context.scratch)]
     argv += ["-c", os.devnull, "--kernel", context.kernel, str(file)]
     yield lambda: run_command(argv, context.scratch, expect=f"{TESTS} passed")

@@ -91,7 +91,7 @@ def cpu_seconds(pid: int) -> float:
     total = 0
     for task in Path(f"/proc/{pid}/task").glob("*/schedstat") if pid else ():
         with contextlib.suppress(OSError):
-            total += int(task.read_text().split()[0])
+            total += int(task.read_text(encoding="utf-8").split()[0])
     return total / 1e9
 
 

@@ -33,7 +33,7 @@ def adopt_orphans() -> None:
 def busy_seconds() -> float:
     """CPU seconds that all processes of the machine have used since it booted."""
     _, user, nice, system, _idle, _iowait, irq, softirq, *_ = (
-        Path("/proc/stat").read_text().split("\n", 1)[0].split()
+        Path("/proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
     )
     return sum(map(int, (user, nice, system, irq, softirq))) * TICK
 
@@ -53,7 +53,7 @@ def own_seconds() -> float:
 def _stat_fields(folder: Path) -> list[str]:
     """/proc/PID/stat after the name: state first; empty when the process has gone."""
     try:
-        return (folder / "stat").read_text().rpartition(")")[2].split()
+        return (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
         return []
 
@@ -98,14 +98,14 @@ def wait_quiet(limit: float, tell: Callable[[str], None]) -> None:
 
 def proportional_bytes(pid: int) -> int:
     """A process's memory: private pages, and its share of those that it shares (PSS)."""
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
     match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
     return int(match[1]) << 10 if match else 0
 
 
 def description() -> str:
     """The machine in a line."""
-    text = Path("/proc/cpuinfo").read_text()
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     match = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)
     processor = match[1] if match else platform.machine()

@@ -43,8 +43,10 @@ def crowd_module(context: Context) -> Path:
     """The .ko that stands for all others."""
     folder = context.scratch / NAME
     folder.mkdir(exist_ok=True)
-    (folder / f"{NAME}.c").write_text(f"// SPDX-License-Identifier: GPL-2.0-only\n{SOURCE}")
-    (folder / "Kbuild").write_text(f"# SPDX-License-Identifier: GPL-2.0-only\nobj-m := {NAME}.o\n")
+    (folder / f"{NAME}.c").write_text(f"// SPDX-License-Identifier: GPL-2.0-only\n{SOURCE}", encoding="utf-8")
+    (folder / "Kbuild").write_text(
+        f"# SPDX-License-Identifier: GPL-2.0-only\nobj-m := {NAME}.o\n", encoding="utf-8"
+    )
     return context.module(str(folder))
 
 

@@ -100,7 +100,7 @@ def run(chosen: argparse.Namespace) -> int:
     for line in (*lines, about):
         console.print(line, soft_wrap=True, markup=False)
     if chosen.markdown:
-        chosen.markdown.write_text(f"{markdown(rows)}\n{about}\n")
+        chosen.markdown.write_text(f"{markdown(rows)}\n{about}\n", encoding="utf-8")
     return 2 if any("FAILED" in row.note for row in rows) else 0
 
 

@@ -49,13 +49,13 @@ def run_command(command: str) -> tuple[str, str]:
         quiet = ["sh", "-c", 'exec "$@" 2>/dev/null', "sh", *argv]
         text = " ".join(shlex.split(stdin)) + "\n"
         done = process.run(quiet, input=text.encode(), deadline=Deadline(SECONDS, command))
-        return ("mermaid", file.read_text()) if file.exists() else ("text", done.output)
+        return ("mermaid", file.read_text(encoding="utf-8")) if file.exists() else ("text", done.output)
 
 
 def main(pages: list[str]) -> None:
     """Make the figures of these pages, or of all."""
     for page in map(Path, pages or sorted(map(str, Path(__file__).parent.glob("*.md")))):
-        page.write_text(replace_figures(page.read_text(), run_command))
+        page.write_text(replace_figures(page.read_text(encoding="utf-8"), run_command), encoding="utf-8")
         print(page)
 
 

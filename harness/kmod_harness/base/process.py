@@ -225,7 +225,7 @@ def run(
         stack.callback(end, process)
         if (scope := _scope.get()) is not None:
             stack.enter_context(scope.holding(process))
-        sink = stack.enter_context(log_to.open("w")) if log_to else None
+        sink = stack.enter_context(log_to.open("w", encoding="utf-8")) if log_to else None
         expired = stack.enter_context(_expiring(process, deadline))
         if input is not None:
             _feed(process, input)

@@ -33,7 +33,7 @@ def locked(settings: Settings, name: str, progress: Progress) -> Iterator[None]:
     """
     path = settings.cache / "locks" / (re.sub(r"[^\w.+~-]", "_", name)[:200] + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         began = time.monotonic()
         told = False
         while not _try_lock(file.fileno()):
@@ -113,7 +113,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 def read_json(path: Path) -> Any:
     """The value in a file of the cache; None when there is none or it cannot be read as JSON."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

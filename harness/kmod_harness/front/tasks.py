@@ -20,6 +20,7 @@ from kmod_harness import __version__
 from kmod_harness.base.errors import Exit, Failure, UsageError
 from kmod_harness.base.settings import DEFAULT_KERNEL, Settings
 from kmod_harness.front.commandline import HarnessProgram, HarnessTask
+from kmod_harness.report.text import show_everything
 
 P = ParamSpec("P")
 ONE_KERNEL_HELP = f"a series, latest, host, a build tree or a folder of .debs (default {DEFAULT_KERNEL})"
@@ -53,6 +54,7 @@ def command(function: Callable[P, Exit]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
+        show_everything(sys.stdout)
         try:
             with _reader_may_leave():
                 code = function(*args, **kwargs)

@@ -121,7 +121,9 @@ def run(selection: Selection, workbench: Workbench) -> Exit:
     seconds = time.monotonic() - started
     print_results(rows, seconds, sys.stdout)
     if selection.markdown:
-        selection.markdown.write_text(markdown_matrix(rows, seconds))
+        selection.markdown.write_text(
+            markdown_matrix(rows, seconds), encoding="utf-8", errors="surrogateescape"
+        )
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise UsageError(f"no test matches -k {selection.keyword}" if selection.keyword else "no tests")
     if code == pytest.ExitCode.INTERRUPTED and not any(row.outcome == "no-verdict" for row in rows):

@@ -132,7 +132,7 @@ def publish(
         (part / SYMVERS).write_bytes(symbols.read_bytes() if symbols.is_file() else b"")
         shutil.copyfile(work / LOG, part / LOG)
         result = {"objects": [path.name for path in objects], "warnings": list(warnings)}
-        (part / RESULT).write_text(json.dumps(result))
+        (part / RESULT).write_text(json.dumps(result), encoding="utf-8")
     store.write_atomically(_index(settings, base_key), json.dumps(list(outside)))
     artefact = find_artefact(settings, base_key)
     if artefact is None:

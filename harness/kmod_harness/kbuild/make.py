@@ -257,7 +257,9 @@ def _judge(
     request: Request, work: WorkCopy, files: Mapping[str, str], *, failed: bool
 ) -> tuple[list[Path], list[str], list[str]]:
     """The .ko files, why they are no good (empty: they are), and the compiler's warnings."""
-    lines = output.name_files(work.log.read_text(errors="replace").splitlines(), request.module.path, files)
+    lines = output.name_files(
+        work.log.read_text(errors="replace", encoding="utf-8").splitlines(), request.module.path, files
+    )
     warnings = output.find_warnings(lines)
     problems = output.find_problems(lines, failed=failed)
     objects = _ordered_objects(work.copy, request.module.path)
@@ -272,7 +274,7 @@ def _judge(
 def _ordered_objects(copy: Path, folder: Path) -> list[Path]:
     """The .ko files that modules.order names, whether they exist or not; beside them others there are."""
     order = copy / "modules.order"
-    names = order.read_text().split() if order.is_file() else []
+    names = order.read_text(encoding="utf-8").split() if order.is_file() else []
     # Absolute or relative paths, to .ko or .o: it has changed several times.
     relative = [Path(name).with_suffix(".ko") for name in names]
     listed = [copy / (p.relative_to(folder) if p.is_relative_to(folder) else p) for p in relative]

@@ -95,10 +95,10 @@ def outside_files(copy: Path, folder: Path, tree: Path, settled: tuple[Path, ...
     """
     names: set[str] = set()
     for path in copy.rglob(".*.cmd"):
-        names.update(parse_dependencies(path.read_text(errors="replace")))
+        names.update(parse_dependencies(path.read_text(errors="replace", encoding="utf-8")))
     for makefile in (copy / "Kbuild", copy / "Makefile"):
         if makefile.is_file():
-            names.update(parse_includes(makefile.read_text(errors="replace"), folder))
+            names.update(parse_includes(makefile.read_text(errors="replace", encoding="utf-8"), folder))
     inside = (folder, *settled)
     located = (_locate(name, folder, tree) for name in names)
     found = {path for path in located if path and not any(path.is_relative_to(one) for one in inside)}

@@ -103,7 +103,9 @@ class AptRoot:
     def _expired(self, suite: str) -> datetime | None:
         """The Valid-Until of the suite's Release file when that is past."""
         for path in (self.folder / "lists").glob(f"*_dists_{suite}_InRelease"):
-            match = re.search(r"^Valid-Until: (.+)$", path.read_text(errors="replace")[:5000], re.MULTILINE)
+            match = re.search(
+                r"^Valid-Until: (.+)$", path.read_text(errors="replace", encoding="utf-8")[:5000], re.MULTILINE
+            )
             if match:
                 date = parsedate_to_datetime(match.group(1).replace("UTC", "+0000"))
                 return date if date < datetime.now(UTC) else None

@@ -213,7 +213,7 @@ def _publish(
             "packages": asdict(kernel),
             "paths": {what: str(path.relative_to(part)) for what, path in paths.items()},
         }
-        (part / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
 def _paths(root: Path, release: str) -> dict[str, Path]:

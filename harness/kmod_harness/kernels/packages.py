@@ -53,7 +53,9 @@ def unpack_packages(
                 unpack.unpack_files(files, part, progress, label)
                 if finish:
                     finish(part)
-                (part / PACKAGES_FILE).write_text("".join(f"{package}\n" for package in packages))
+                (part / PACKAGES_FILE).write_text(
+                    "".join(f"{package}\n" for package in packages), encoding="utf-8"
+                )
             for file in files:
                 file.unlink(missing_ok=True)
     return target

@@ -49,7 +49,7 @@ def load_releases(path: Path | None = None) -> Releases:
 
     path = path or DATA / "kernels.yaml"
     try:
-        data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
         return _parse(data)
     except (OSError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: {error}") from error

@@ -87,7 +87,7 @@ def read_sources(folder: Path = APT_FOLDER) -> list[Source]:
     parts = folder / "sources.list.d"
     for path in [folder / "sources.list", *sorted(parts.glob("*"))]:
         try:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8", errors="replace")
         except (OSError, UnicodeDecodeError):
             continue
         if path.suffix == ".list":

@@ -89,13 +89,17 @@ def find_tree_arch(tree: Path) -> Arch | None:
 def find_release(tree: Path) -> str:
     """What `uname -r` will say; UsageError when the tree is not configured."""
     header = tree / "include" / "generated" / "utsrelease.h"
-    match = re.search(r'#define UTS_RELEASE "([^"]+)"', header.read_text()) if header.is_file() else None
+    match = (
+        re.search(r'#define UTS_RELEASE "([^"]+)"', header.read_text(encoding="utf-8", errors="replace"))
+        if header.is_file()
+        else None
+    )
     if match:
         return match.group(1)
     # Not first: in Debian's headers up to 6.1 it lacks the ABI ("6.1.192" for 6.1.0-56-cloud-amd64).
     plain = tree / "include" / "config" / "kernel.release"
     if plain.is_file():
-        return plain.read_text().strip()
+        return plain.read_text(encoding="utf-8", errors="replace").strip()
     raise UsageError(f"{tree}: it is not configured", hint=f"make -C {tree} modules_prepare")
 
 
@@ -107,7 +111,11 @@ def find_compiler(tree: Path) -> str:
         ("include/generated/compile.h", r'#define LINUX_COMPILER\s+"([^"]+)"'),
     ):
         path = tree / name
-        match = re.search(pattern, path.read_text(), re.MULTILINE) if path.is_file() else None
+        match = (
+            re.search(pattern, path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+            if path.is_file()
+            else None
+        )
         if match:
             return parse_compiler(match.group(1))
     raise UsageError(

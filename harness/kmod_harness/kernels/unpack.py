@@ -69,10 +69,10 @@ def make_links_relative(root: Path) -> None:
 def relocate_headers(root: Path) -> None:
     """Make Debian's header trees work wherever `root` lies: their Makefiles name /usr/src."""
     for makefile in root.glob("usr/src/linux-headers-*/Makefile"):
-        text = makefile.read_text()
+        text = makefile.read_text(encoding="utf-8", errors="surrogateescape")
         relocated = relocate_makefile(text)
         if relocated != text:
-            makefile.write_text(relocated)
+            makefile.write_text(relocated, encoding="utf-8", errors="surrogateescape")
 
 
 def relocate_makefile(text: str) -> str:

@@ -57,12 +57,16 @@ def _probe(cache: Path) -> Accelerator:
 
 def _identity() -> dict[str, object]:
     """What a remembered verdict holds for: this boot of the host, this device, this user."""
-    return {"boot": BOOT_ID.read_text().strip(), "device": DEVICE.stat().st_rdev, "user": os.getuid()}
+    return {
+        "boot": BOOT_ID.read_text(encoding="utf-8").strip(),
+        "device": DEVICE.stat().st_rdev,
+        "user": os.getuid(),
+    }
 
 
 def _remembered(cache: Path) -> Accelerator | None:
     try:
-        stored = json.loads((cache / "accelerator.json").read_text())
+        stored = json.loads((cache / "accelerator.json").read_text(encoding="utf-8"))
         if stored.pop("identity") == _identity():
             return Accelerator(**stored)
     except (OSError, ValueError, KeyError, TypeError):

@@ -48,7 +48,7 @@ def base_initramfs(
     userland: folder in which the packages busybox-static, kmod and dropbear-bin lie unpacked. programs: ours,
     static. All inputs are identified by their paths, which the cache never uses twice.
     """
-    identity = [Path(__file__).read_text(), str(kernel.modules), kernel.release, *spec.modules]
+    identity = [Path(__file__).read_text(encoding="utf-8"), str(kernel.modules), kernel.release, *spec.modules]
     identity += [str(userland), *map(str, programs)]
     result = cache / "initramfs" / (hashlib.sha256("\0".join(identity).encode()).hexdigest()[:24] + ".cpio")
     if result.exists():

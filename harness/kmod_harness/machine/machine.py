@@ -211,7 +211,7 @@ def start_qemu(
         try:
             monitor = Monitor(monitor_ours, deadline)
         except MonitorError as error:
-            message = (folder / "qemu.log").read_text(errors="replace").splitlines()
+            message = (folder / "qemu.log").read_text(errors="replace", encoding="utf-8").splitlines()
             raise QemuDiedError("QEMU does not start", evidence=message[-10:]) from error
         stack.callback(monitor.close)
         yield Machine(qemu, monitor, console, agent_ours, accelerator, _forwarded_port(monitor, deadline))

@@ -38,7 +38,7 @@ def kernel_command_line(spec: MachineSpec, tsc_khz: int, more: Sequence[str] = (
 
 def host_tsc_khz(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
     """The host's time-stamp counter in kHz: on x86 Linux bogomips is twice its MHz, fixed at boot."""
-    for line in cpuinfo.read_text().splitlines():
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines():
         if line.lower().startswith("bogomips"):
             return round(float(line.partition(":")[2]) * 500)
     return 2_000_000  # not an x86 host: any fixed value will do, the guest's clock is then emulated

@@ -37,7 +37,7 @@ def load_machine_spec(name: str) -> MachineSpec:
     if not path.is_file() or path.name == OTHER:
         known = sorted(one.stem for one in path.parent.glob("*.yaml") if one.name != OTHER)
         raise UsageError(f"no machine named {name}; there is: {', '.join(known)}")
-    return parse_machine_spec(path.read_text(), path)
+    return parse_machine_spec(path.read_text(encoding="utf-8"), path)
 
 
 def parse_machine_spec(text: str, path: Path) -> MachineSpec:

@@ -150,7 +150,7 @@ def _make(
         with clone(template, logs):
             pass  # it can be restored
         sizes = {name: (part / name).stat().st_size for name in ("memory", "state")}
-        (part / "template.json").write_text(json.dumps({"boot_id": boot_id, "sizes": sizes}))
+        (part / "template.json").write_text(json.dumps({"boot_id": boot_id, "sizes": sizes}), encoding="utf-8")
     return Template(recipe, folder, boot_id)
 
 

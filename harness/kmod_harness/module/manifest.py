@@ -34,7 +34,7 @@ class _WrongError(Exception):
 def read_manifest(path: Path) -> Expectation:
     """What the file says. UsageError names file, line and key."""
     try:
-        return parse_manifest(path.read_text(), str(path))
+        return parse_manifest(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}") from error
 

@@ -3,10 +3,18 @@
 
 from __future__ import annotations
 
+import io
 import re
+from typing import TextIO
 
 _TERMINAL_CODE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+
+def show_everything(stream: TextIO) -> None:
+    """Let a stream write what its encoding (ASCII in the C locale) has not as an escape, instead of failing."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def plain(text: str) -> str:

@@ -74,7 +74,7 @@ def default_jobs() -> int:
 
 def _available_memory() -> int:
     """MiB that programs can have: what is free, and what the page cache gives back (proc(5), MemAvailable)."""
-    match = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(), re.MULTILINE)
+    match = re.search(r"^MemAvailable: +(\d+) kB$", MEMINFO.read_text(encoding="utf-8"), re.MULTILINE)
     return int(match[1]) >> 10 if match else 0
 
 

@@ -82,7 +82,7 @@ def read_known_hosts(named: Path | None) -> list[KnownKey]:
         if not named and not file.is_file():
             continue
         try:
-            keys += parse_known_hosts(file.read_text(errors="replace"), str(file))
+            keys += parse_known_hosts(file.read_text(errors="replace", encoding="utf-8"), str(file))
         except OSError as error:
             raise UsageError(f"known hosts: {file}: {error.strerror}") from error
     return keys

@@ -38,7 +38,7 @@ def draw(graph: ModuleGraph, file: Path) -> None:
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         if file.suffix in TEXTS:
-            beside.write_text(TEXTS[file.suffix](graph))
+            beside.write_text(TEXTS[file.suffix](graph), encoding="utf-8")
         else:
             argv = ["dot", f"-T{file.suffix[1:]}", "-o", str(beside)]
             process.run(argv, input=dot(graph).encode(), deadline=Deadline(DRAW_SECONDS, "draw the graph"))
