@@ -33,10 +33,13 @@ def read_golden(path: Path) -> tuple[list[str], list[str]]:
 
 
 def as_records(lines: list[str]) -> list[KernelRecord]:
-    """The same log as /dev/kmsg would give it."""
+    """The same log as /dev/kmsg would give it: without what programs wrote to the console."""
+    read = list(kernel_lines(lines))
+    timed = any(line.certain for line in read)
     return [
         KernelRecord(number, 4, line.seconds or 0.0, line.text)
-        for number, line in enumerate(kernel_lines(lines))
+        for number, line in enumerate(read)
+        if line.certain or not timed
     ]
 
 

@@ -19,9 +19,10 @@ class KernelRecord:
     level: int  # 0 (emerg) to 7 (debug)
     seconds: float  # since boot
     text: str  # without line end; escapes such as \\x0a undone
+    caller: str | None = None  # "T123" the task, "C0" the CPU in an interrupt: CONFIG_PRINTK_CALLER
 
 
-def _unescape(text: str) -> str:
+def unescape(text: str) -> str:
     """Undo the \\xNN escapes that the kernel uses for unprintable bytes (utf-8 is restored)."""
     if "\\x" not in text:
         return text
@@ -47,12 +48,14 @@ def parse_kmsg(dump: str) -> tuple[KernelRecord, ...]:
         fields = head.split(",")
         if not semicolon or line.startswith(" ") or len(fields) < 4 or not fields[0].isdigit():
             continue
+        caller = next((more[7:] for more in fields[4:] if more.startswith("caller=")), None)
         records.append(
             KernelRecord(
                 sequence=int(fields[1]),
                 level=int(fields[0]) & 7,
                 seconds=int(fields[2]) / 1e6,
-                text=_unescape(text),
+                text=unescape(text),
+                caller=caller,
             )
         )
     return tuple(records)

@@ -4,8 +4,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from kmod_harness.verdict.frames import Frame, symbol_in
+from kmod_harness.verdict.generic import Skip, find_skip
+from kmod_harness.verdict.stacks import Report, Role, Stack, read_report
+
+STALLS = frozenset({"soft-lockup", "hard-lockup", "rcu-stall"})
+_SLEEPERS = frozenset({"hung-task"})
 
 
 @dataclass(frozen=True)
@@ -14,87 +21,156 @@ class Blame:
 
     function: str | None  # without offset
     module: str | None
+    frame: Frame | None  # of that function; None: it is named in the title only, or nothing is
+    report: Report  # all that the report says
 
 
-@dataclass(frozen=True)
-class _Symbol:
-    function: str
-    module: str | None  # None: the kernel itself
-
-
-# "vms_init+0x5c/0x1000 [vms]"; with CONFIG_STACKTRACE_BUILD_ID "[vms 0123abcd…]".
-_SYMBOL = re.compile(r"([A-Za-z_][\w.$]*)\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(\w+)(?: [0-9a-f]+)?\])?")
-# The instruction that was being run: x86 (kernel segment only), arm64 and arm, riscv.
-_INSTRUCTION = re.compile(r"RIP: (?!0033)[0-9a-f]{4}:|EIP: |pc : |epc : |PC is at ")
-_TRACE_START = re.compile(r"Call [Tt]race:")
-_TRACE_ENTRY = re.compile(r"\s+(\? )?(?:\[<[0-9a-f]+>\] )?(?:\(\S+\) from )?(?=[A-Za-z_][\w.$]*\+0x)")
-# "Modules linked in: vms(O+) evdev button"; + is being loaded, - is being unloaded.
-_MODULES = re.compile(r"Modules linked in: (.*)")
-_FLAGGED = re.compile(r"(\w+)\(([A-Z]*O[A-Z]*)([+-]?)\)")
-# A title that names the module, which is not part of the trace any more: "do_init_module: 'vms'->init
+# Titles that name the module, which is not part of the trace any more: "do_init_module: 'vms'->init
 # suspiciously returned 7", since 7.2 "vms: init suspiciously returned 7".
 _TOLD = re.compile(r"(?:do_init_module: '(\w+)'->|(\w+): )init suspiciously ")
-# Functions that report, not those that are to blame.
-_REPORTERS = re.compile(
-    r"(?:dump_stack|show_stack|show_trace|print_|__warn|warn_|report_bug|handle_bug|exc_|asm_exc_|kasan_|__kasan"
-    r"|__asan|__schedule_bug|__schedule|schedule|__might_|___might_|sysfs_warn_dup|kfence_|check_|ubsan|__ubsan"
-    r"|handle_exception|page_fault|bad_page|spin_|do_raw_spin|_raw_spin|lockdep_|__lock_acquire|lock_acquire"
-    r"|panic|vpanic|die|oops|refcount_warn|slab_|object_err|ret_from|el\d|do_trap|do_error|__die|no_context)"
-)
+_DATA_RACE = re.compile(r"BUG: KCSAN: ")
+# "Modules linked in: vms(O+) evdev button"; + is being loaded, - is being unloaded.
+_MODULES = re.compile(r"Modules linked in: (.*)")
+_UNDER_WAY = re.compile(r"(\w+)\([A-Z]*O[A-Z]*[+-]\)")
+_KERNEL_THREADS = re.compile(r"(?:kworker|ksoftirqd|swapper|migration|rcu|khungtaskd|kswapd|kcompactd|irq/)")
+# Where modules and the kernel's own code lie: x86, arm64 and riscv (the upper half), 32-bit arm.
+_LOWEST_CODE = 0xFFFF_8000_0000_0000
+_LOWEST_X86_CODE = 0xFFFF_FFFF_8000_0000
 
 
-def find_blame(title: str, lines: Sequence[str]) -> Blame:
-    """Read a report. The module is that of the faulting instruction; when the kernel itself faulted, that of
-    the nearest caller that is a module; when no symbol names one, the only out-of-tree module that is loaded.
+def find_blame(kind: str, title: str, lines: Sequence[str]) -> Blame:
+    """Read a report of one of vocabulary.SPLAT_KINDS.
+
+    The function is the first on the right stack that is no reporter, helper or runner (generic.py). The module
+    is its own; when the kernel itself faulted, that of the nearest caller that is a module; when no symbol
+    names one, the only out-of-tree module that this very task was loading or unloading. A bare address where
+    code lies belongs to nobody who is known, so nobody is named.
     """
+    report = read_report(lines)
     told = _TOLD.match(title)
     if told:
-        return Blame(None, told[1] or told[2])
-    at = _instruction(lines) or _symbol_in(title)
-    trace = _trace(lines)
-    if at is None:
-        at = next((entry for entry in trace if not _REPORTERS.match(entry.function)), None)
-    named = ([at] if at else []) + trace
-    module = next((symbol.module for symbol in named if symbol.module), None)
-    return Blame(at.function if at else None, module or _only_module(lines))
+        return Blame(None, told[1] or told[2], None, report)
+    frames = tuple(_candidates(kind, title, report))
+    if frames and _is_lost_code(frames[0]):
+        return Blame(None, None, frames[0], report)
+    at, module = guilty(frames)
+    if module is None and not any(_is_lost_code(frame) for frame in frames):
+        module = _module_under_way(report, lines)
+    return Blame(at.function if at else None, module, at, report)
 
 
-def _symbol_in(text: str) -> _Symbol | None:
-    found = _SYMBOL.search(text)
-    return _Symbol(found[1], found[2]) if found else None
-
-
-def _instruction(lines: Sequence[str]) -> _Symbol | None:
-    """The first faulting instruction that has a name (a jump to NULL has none)."""
-    for line in lines:
-        if _INSTRUCTION.match(line):
-            return _symbol_in(line)
-    return None
-
-
-def _trace(lines: Sequence[str]) -> list[_Symbol]:
-    """Entries of the call trace, without the doubtful ones (marked "?") unless all are, as after a jump to
-    nowhere. What stands above the line "Call Trace:" tells of another time (who allocated, who took the lock
-    first) and counts only without one.
+def guilty(frames: Iterable[Frame]) -> tuple[Frame | None, str | None]:
+    """Of frames, innermost first: the one to blame, and its module or that of the nearest caller that is one.
+    What called a runner (a timer, a work queue) has nothing to do with what the runner called.
     """
-    start = next((number for number, line in enumerate(lines) if _TRACE_START.match(line)), 0)
-    certain: list[_Symbol] = []
-    doubtful: list[_Symbol] = []
-    for line in lines[start:]:
-        entry = _TRACE_ENTRY.match(line)
-        symbol = _symbol_in(line) if entry else None
-        if entry and symbol:
-            (doubtful if entry[1] else certain).append(symbol)
-    return certain or doubtful
+    near = list(_to_the_runner(frame for frame in frames if frame.function))
+    at = next((frame for frame in near if _may_be_guilty(frame)), None)
+    at = at or next((frame for frame in near if _skip(frame) is not Skip.REPORTER), None)
+    after = near[near.index(at) :] if at else []
+    return at, next((frame.module for frame in after if frame.module), None)
 
 
-def _only_module(lines: Sequence[str]) -> str | None:
+def _to_the_runner(frames: Iterable[Frame]) -> Iterator[Frame]:
+    for frame in frames:
+        yield frame
+        if _skip(frame) is Skip.RUNNER:
+            return
+
+
+def _skip(frame: Frame) -> Skip | None:
+    """Modules' own functions are never passed over, whatever their names."""
+    return find_skip(frame.function) if frame.function and frame.module is None else None
+
+
+def _may_be_guilty(frame: Frame) -> bool:
+    return _skip(frame) is None
+
+
+def _is_lost_code(frame: Frame) -> bool:
+    """Whether this is code that has no name any more: that of a module that is gone."""
+    if frame.function is not None or frame.address is None:
+        return False
+    lowest = _LOWEST_X86_CODE if frame.address >> 47 == 0x1FFFF else _LOWEST_CODE
+    return lowest <= frame.address < 0xFFFF_FFFF_FFFF_F000 or 0x7F00_0000 <= frame.address < 0xFFFF_F000
+
+
+def _candidates(kind: str, title: str, report: Report) -> Iterable[Frame]:
+    """The frames among which the guilty one is, nearest to the fault first."""
+    hint = symbol_in(title)
+    if kind == "debug-object":
+        return _debug_object(hint, report)
+    if kind in STALLS:
+        return _running(report)
+    if kind in _SLEEPERS or kind == "kmemleak":
+        return _called(report.main)
+    if _DATA_RACE.match(title) and report.accesses:
+        return report.accesses[0].frames
+    frames = list(_called(report.main))
+    if report.instruction and not hint:
+        return [*_pointers(report), *frames]
+    return [*([hint] if hint else []), *frames]
+
+
+def _pointers(report: Report) -> list[Frame]:
+    """The faulting instruction; after a jump to where no code is, who jumped."""
+    at = report.instruction
+    if at is None:
+        return []
+    if at.function or _is_lost_code(at):
+        return [at]
+    return [report.link] if report.link else []
+
+
+def _debug_object(hint: Frame | None, report: Report) -> list[Frame]:
+    """An object of a module is named by its callback; else who touched it counts."""
+    frames = list(_called(report.main))
+    return [hint, *frames] if hint and hint.module else frames
+
+
+def _called(stack: Stack | None) -> list[Frame]:
+    """What was called, down to where an interrupt came in. Doubtful entries count only where all are, as after
+    a jump to nowhere.
+    """
+    frames = list(stack.frames) if stack else []
+    kept: list[Frame] = []
+    entered = False
+    for frame in frames:
+        if frame.interrupted and entered:
+            break
+        entry = _skip(frame) is Skip.ENTRY and not frame.doubtful
+        if entered and not entry and any(_may_be_guilty(above) and not above.doubtful for above in kept):
+            break
+        entered = entered or entry
+        kept.append(frame)
+    certain = [frame for frame in kept if not frame.doubtful]
+    return certain or kept
+
+
+def _running(report: Report) -> list[Frame]:
+    """What a CPU that does not get on is running: below the interrupt that looked."""
+    shown = (stack for stack in report.stacks if stack.role in {Role.TRACE, Role.NMI})
+    stack = next((stack for stack in shown if stack.frames or stack.instruction), None)
+    frames = [frame for frame in stack.frames if not frame.doubtful] if stack else []
+    if stack and not frames:
+        frames = list(stack.frames)
+    marks = [number for number, frame in enumerate(frames) if frame.interrupted]
+    if marks:
+        frames = frames[marks[0] :]
+    at = stack.instruction if stack and stack.instruction else report.instruction
+    if at and at.function and not marks:
+        entries = [number for number, frame in enumerate(frames) if _skip(frame) is Skip.ENTRY]
+        return [at, *(frames[entries[-1] + 1 :] if entries else frames)]
+    return frames
+
+
+def _module_under_way(report: Report, lines: Sequence[str]) -> str | None:
+    """The out-of-tree module that is being loaded or unloaded, when it is the only one and this task "
+    "does it."""
+    if report.context != "task" or (report.task and _KERNEL_THREADS.match(report.task)):
+        return None
     for line in lines:
         found = _MODULES.match(line)
-        if not found:
-            continue
-        flagged = [(name, sign) for name, _, sign in _FLAGGED.findall(found[1])]
-        under_way = [name for name, sign in flagged if sign]
-        candidates = under_way if under_way else [name for name, _ in flagged]
-        return candidates[0] if len(candidates) == 1 else None
+        if found:
+            names = _UNDER_WAY.findall(found[1])
+            return names[0] if len(names) == 1 else None
     return None

@@ -1,50 +1,158 @@
 # SPDX-License-Identifier: MIT
-"""Lines of the kernel log, whether they come from /dev/kmsg or from a serial console."""
+"""Lines of the kernel log, wherever they come from: /dev/kmsg, a console, a file that somebody else kept."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from kmod_harness.target.kmsg import KernelRecord
+from kmod_harness.target.kmsg import KernelRecord, unescape
+from kmod_harness.verdict.prefixes import (
+    AFTER_STAMP,
+    FIELD_OF_TEXT,
+    INNER_STAMP,
+    KMSG_CALLER,
+    KMSG_RECORD,
+    LAVA_LINE,
+    PLAIN_STAMP,
+    STAMPS,
+    WRAPPERS,
+    Origin,
+)
 
-# What printk puts before a line: "[   12.345678] ", with CONFIG_PRINTK_CALLER "[   12.345678][  T123] ",
-# and the level "<4>" where the raw buffer is read. Searched, not matched: a shell prompt may stand before it.
-_PREFIX = re.compile(r"(?:<\d{1,3}>)?\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+[^\]]*\])? ?")
-_TERMINAL_CODE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[@-_])")
+# printk cuts a record at 1 kB and a console line at 2 kB; what is longer is no line of the kernel.
+LONGEST = 2048
+_WIDEST_PREFIX = 300
+_MAX_WRAPPERS = 4  # syslog in a CI log in a mail
+_TERMINAL_CODE = re.compile(
+    r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[\]_P^][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])|[\x00\x07\x08\ufeff]"
+)
+_CODES = frozenset("\x1b\x00\x07\x08\ufeff")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\ufeff]")
 _LINE_END = re.compile(r"[\r\n]+")
+_ANY_WRAPPER = re.compile(
+    "|".join(f"(?P<w{number}>{row.pattern.pattern})" for number, row in enumerate(WRAPPERS))
+)
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of the kernel log."""
 
     text: str  # without prefix and line end; leading spaces are kept, they mark call traces
-    seconds: float | None  # since boot; None: the console shows no times
-    certain: bool  # surely printed by the kernel (a record, or with a time); else perhaps by a program
+    seconds: float | None  # since boot; None: the log has no times
+    certain: bool  # surely printed by the kernel (a record, or with its stamp); else perhaps by a program
+    caller: str | None = None  # "T123" the task, "C0" the CPU in an interrupt; None: the log does not tell
 
 
-def kernel_lines(source: Iterable[KernelRecord | str]) -> tuple[Line, ...]:
-    """What the kernel printed, in order.
+def kernel_lines(source: Iterable[KernelRecord | str]) -> Iterator[Line]:
+    """What the kernel printed, and what it may have printed, in order.
 
-    Records are split into their lines. Of console lines, the prefix, carriage returns and terminal codes are
-    taken away. As soon as one console line carries a time, all that do not are the output of programs and
-    are left out; without any times every line may be the kernel's.
+    Records are split into their lines. Of other lines, whatever stands before the kernel's words is taken
+    away: times, levels, syslog's and CI systems' prefixes, quote marks, terminal codes, carriage returns. A
+    line that another program surely wrote is left out; one that nobody signs is not `certain`. Takes linear
+    time and keeps nothing.
     """
-    lines = [line for item in source for line in _lines_of(item)]
-    timed = any(line.certain for line in lines)
-    return tuple(line for line in lines if line.certain or not timed)
+    for item in source:
+        if isinstance(item, KernelRecord):
+            for text in item.text.split("\n"):
+                yield Line(text.rstrip(), item.seconds, certain=True, caller=item.caller)
+            continue
+        # The usual case first: one line with printk's own time.
+        plain = PLAIN_STAMP.match(item)
+        if plain and _CONTROLS.search(item) is None:
+            yield _after_stamp(item[plain.end() : LONGEST].rstrip(), float(plain["time"]), plain["caller"])
+            continue
+        bare = item if _CODES.isdisjoint(item) else _TERMINAL_CODE.sub("", item)
+        for text in _LINE_END.split(bare):
+            line = _line_of(text[:LONGEST].rstrip())
+            if line and (line.text or line.certain):
+                yield line
 
 
-def _lines_of(item: KernelRecord | str) -> Iterator[Line]:
-    if isinstance(item, KernelRecord):
-        for text in item.text.split("\n"):
-            yield Line(text.rstrip(), item.seconds, certain=True)
-        return
-    for text in _LINE_END.split(_TERMINAL_CODE.sub("", item)):
-        prefix = _PREFIX.search(text)
-        if prefix:
-            yield Line(text[prefix.end() :].rstrip(), float(prefix[1]), certain=True)
-        elif text.strip():
-            yield Line(text.rstrip(), None, certain=False)
+def _line_of(text: str) -> Line | None:
+    """The line, or None when another program signed it."""
+    origin = Origin.OPEN
+    for _ in range(_MAX_WRAPPERS):
+        stamped = _stamped(text)
+        if stamped:
+            return stamped
+        wrapper = _ANY_WRAPPER.match(text)
+        if wrapper is None:
+            break
+        assert wrapper.lastgroup is not None
+        origin = WRAPPERS[int(wrapper.lastgroup.removeprefix("w"))].origin
+        if origin is Origin.PROGRAM:
+            return None
+        text = text[wrapper.end() :]
+        if origin is Origin.KERNEL:
+            return _stamped(text) or Line(text, None, certain=True)
+    return _inside(text)
+
+
+def _inside(text: str) -> Line:
+    """A line that begins with nothing known: perhaps the kernel's words stand further on."""
+    if text[:1] in {"{", "-"} or text.lstrip()[:1] in {'"', "M"}:
+        told = _structured(text)
+        if told:
+            return told
+    inner = INNER_STAMP.search(text, 0, _WIDEST_PREFIX)
+    if inner:
+        return Line(text[inner.end() :], float(inner["time"]), certain=True, caller=inner["caller"])
+    return Line(text, None, certain=False)
+
+
+def _stamped(text: str) -> Line | None:
+    """The line when it begins with a stamp of the kernel's own."""
+    found = PLAIN_STAMP.match(text)
+    if found:
+        return _after_stamp(text[found.end() :], float(found["time"]), found["caller"])
+    record = KMSG_RECORD.match(text)
+    if record:
+        caller = KMSG_CALLER.search(record["more"] or "")
+        told = unescape(text[record.end() :])
+        return Line(told, int(record["time"]) / 1e6, certain=True, caller=caller[1] if caller else None)
+    for stamp in STAMPS:
+        found = stamp.pattern.match(text)
+        if found and found.end():
+            groups = found.groupdict()
+            seconds = groups.get("time")
+            return _after_stamp(text[found.end() :], float(seconds) if seconds else None, groups.get("caller"))
+    return None
+
+
+def _after_stamp(text: str, seconds: float | None, caller: str | None) -> Line:
+    """The line whose stamp is off. A program's line that journalctl has stamped is left empty."""
+    found = AFTER_STAMP.match(text)
+    if found is None:
+        return Line(text, seconds, certain=True, caller=caller)
+    if found["program"]:
+        return Line("", seconds, certain=True, caller=caller)
+    groups = found.groupdict()
+    task, cpu = (groups[f"{what}1"] or groups[f"{what}2"] or groups[f"{what}3"] for what in ("pid", "cpu"))
+    if task:
+        caller = f"T{task}" if task != "0" else f"C{cpu}"
+    return Line(text[found.end() :], seconds, certain=True, caller=caller)
+
+
+def _structured(text: str) -> Line | None:
+    """A line of JSON or YAML that holds one of the kernel's."""
+    lava = LAVA_LINE.match(text)
+    if lava:
+        return _stamped(lava["text"]) or Line(lava["text"], None, certain=False)
+    field = FIELD_OF_TEXT.match(text)
+    if field:
+        told = _unquoted(field["text"]) if field["text"] else text[field.end() :]
+        return _stamped(told) or Line(told, None, certain=True)
+    if not text.startswith("{") or '"MESSAGE"' not in text:
+        return None
+    entry = re.search(r'"MESSAGE" ?: ?("(?:[^"\\]|\\.)*")', text)
+    return Line(_unquoted(entry[1]), None, certain='"kernel"' in text) if entry else None
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text.strip('"')

@@ -8,40 +8,50 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kmod_harness.target.kmsg import KernelRecord
-from kmod_harness.verdict.blame import Blame, find_blame
 from kmod_harness.verdict.lines import Line, kernel_lines
 from kmod_harness.verdict.patterns import Row, Span, Stage, find_row
+from kmod_harness.verdict.splat import Splat, make_splat
+
+__all__ = ["Log", "Splat", "find_splats", "read_log"]
 
 
 @dataclass(frozen=True)
-class Splat:
-    """One report of the kernel about a fault of its own."""
+class Log:
+    """What a log tells."""
 
-    kind: str  # one of vocabulary.SPLAT_KINDS, e.g. "null-deref"
-    title: str  # the line that names the fault, as printed
-    module: str | None  # the module it happened in, else the one that led there; None: none is named
-    function: str | None  # where it happened (without offset); None: not named
-    lines: tuple[str, ...]  # the whole report, without times
-    seconds: float | None  # since boot; None: the console shows no times
+    splats: tuple[Splat, ...]  # in order of appearance
+    understood: bool  # whether any line is surely the kernel's; else the absence of splats proves nothing
+    lines: int  # how many were read
+    dropped: int = 0  # reports beyond the first MOST_SPLATS, which are only counted
+
+
+MOST_SPLATS = 2000
 
 
 def find_splats(source: Iterable[KernelRecord | str]) -> tuple[Splat, ...]:
     """All splats of a log, in order of appearance.
 
-    source: records of /dev/kmsg, or lines of a serial console (with or without times, caller ids, carriage
-    returns and lines of programs in between). A second oops inside a report and a panic after one are splats
-    of their own. Lines that only contain words such as BUG or WARNING are none.
+    source: records of /dev/kmsg, or lines of a log in any form that lines.py knows. Reports that are woven
+    together are told apart where the log names the caller of each line. A second oops inside a report and a
+    panic after one are splats of their own. Lines that only contain words such as BUG or WARNING are none.
     """
+    return read_log(source).splats
+
+
+def read_log(source: Iterable[KernelRecord | str]) -> Log:
+    """The same, and whether the log was understood at all. Time is linear, memory that of the reports."""
     scanner = _Scanner()
     for line in kernel_lines(source):
         scanner.feed(line)
-    scanner.close()
-    return tuple(scanner.found)
+    return scanner.finish()
 
 
 # From these lines on, the head of a report is complete.
-_BODY = re.compile(r"CPU: \d+ |RIP: |pc : |epc : |Call [Tt]race:|Modules linked in:|Hardware name: ")
-_TRACE = re.compile(r"Call [Tt]race:|Backtrace:")
+_BODY = re.compile(
+    r"CPU: \d+ |R?E?IP: |IP: |pc : |epc ?: |PC is at |NIP |Krnl PSW|\s*Call [Tt]race:|Backtrace:"
+    r"|Modules linked in:|Hardware name: "
+)
+_TRACE = re.compile(r"\s*(?:Call [Tt]race|[Bb]acktrace)\b")
 _END_MARK = re.compile(r"---\[ end ")
 _RULE_LINE = re.compile(r"={10,}$")
 # What the kernel prints inside a report.
@@ -49,28 +59,57 @@ _INSIDE = re.compile(
     "|".join(
         (
             r"\s|$|\[<|[<>?]|-{3,}|={10,}",  # trace entries, dumps, contexts, separating lines
-            r"(?:RIP|EIP|Code|FS|CS|DS|PKRU|ORIG_RAX|EFLAGS|pstate|pc|lr|sp|ra|epc|gp|tp) ?: ",
-            r"(?:R[A-Z0-9]{2}|E[A-Z]{2}|CR\d|DR\d|[xrast]\d+) *: ?[0-9a-f]",  # registers
-            r"(?:CPU|Hardware name|Workqueue|Tainted|Modules linked in|Call [Tt]race): ?",
-            r"(?:Backtrace|Kernel Offset): ?",
-            r"(?:#PF: |PGD |Mem abort info|Data abort info|swapper pgtable|Internal error: |Stack : |KASAN: )",
+            # entries
+            r"\(\[<|\[[0-9a-f]{8,16}\]|[\w.$]+(?:\+0x[0-9a-f]+/0x| \([\w./-]+\.[ch]:\d+| from [\w.$]+\+0x)",
+            r"(?:RIP|E?IP|Code|FS|CS|DS|PKRU|ORIG_RAX|EFLAGS|pstate|pc|lr|sp|ra|epc|gp|tp|Hi|Lo) *: ",
+            r"(?:R[A-Z0-9]{2}|E[A-Z]{2}|CR\d|DR\d|[xrast]\d+|GPR\d+) *: ?[0-9a-f]",  # registers
+            r"(?:PC is at|LR is at|IP is at|EIP is at|NIP|LR|CTR|MSR|REGS|CFAR|DAR|DSISR|TRAP|CR|GPR"
+            r"|IRQMASK|SOFTE)\b",
+            r"(?:Krnl |Last Breaking|Instruction dump|Faulting instruction|Flags: |Control: |Register r"
+            r"|Stack:|pgd = |\[[0-9a-f]{8,16}\] \*?p)",
+            r"(?:[0-9a-f]{3,8}: |\$ ?\d|Status|Cause|BadVA|PrId|Exception stack|status: |ERA|CRMD|PRMD"
+            r"|Cpu \d|psw|Oops)",
+            r"(?:CPU|Hardware name|Workqueue|Tainted|Modules linked in|Call [Tt]race"
+            r"|Unloaded tainted modules): ?",
+            r"(?:Backtrace|backtrace|Kernel Offset): ?",
+            r"(?:#PF: |PGD |Mem abort info|Data abort info|swapper pgtable|user pgtable|Internal error: "
+            r"|Stack : |KASAN: )",
             r"(?:task:|Process |NMI backtrace for cpu|Sending NMI|rcu: |Showing |Preemption disabled)",
             r"(?:hardirqs last|softirqs last|irq event stamp|INFO: lockdep is turned off|\d+ locks? held)",
-            r"(?:other info|stack backtrace|handlers:|Disabling IRQ|Disabling lock debugging)",
-            r"(?:Allocated |Freed |The buggy|Memory state|which belongs|Last potentially)",  # KASAN
-            r"(?:Slab 0x|INFO: (?:Slab|Object) |Object |Redzone|Padding|Bytes b4)",
-            r"(?:page: ?|page_type|raw: |head: )",
+            r"(?:other info|stack backtrace|handlers:|Disabling IRQ|Disabling lock debugging"
+            r"|the existing dep|but task)",
+            r"(?:Allocated |Freed |The buggy|Memory state|which belongs|Last potentially|Second to last"
+            r"|Read of |Write of )",
+            r"(?:Slab 0x|INFO: (?:Slab|Object) |Object |Redzone|Padding|Bytes b4|CPU#"
+            r"|Kernel panic - not syncing)",
+            r"(?:page: ?|page_type|raw: |head: |note: |last function|\[last unloaded)",
         )
     )
 )
 _MAX_LINES = 400  # of one report; a longer one has lost its end
 _MAX_STRANGE = 25  # lines in a row that do not belong to a report: its end was lost
+_PLAIN = "plain"  # the stream of the lines that nobody signs
+_BOOT = re.compile(r"(?:Linux version \d|Booting Linux on (?:physical CPU|hartid)|-- (?:Boot|Reboot)\b)")
+# What a log without any stamp must hold to be known as the kernel's.
+_KERNELS_OWN = re.compile(
+    r"Linux version \d|Kernel command line: |Command line: \S+=|Memory: \d+K/|random: crng |usb \d+-\d"
+    r"|pci \d{4}:\d\d:"
+    r"|ACPI: [A-Z]{4} 0x|clocksource: |NET: Registered |EXT4-fs \(|BTRFS |systemd\[1\]: "
+    r"|Run /\S*init as init|input: .* as /dev"
+    r"|IPv6: ADDRCONF|audit: type=|\S+: loading out-of-tree module taints|Freeing unused kernel|smpboot: "
+    r"|CPU\d+: |tsc: "
+    r"|scsi \d|sd \d+:|nvme |loop\d*: |e1000e? |raid6: |cfg80211: |device \S+ entered promiscuous|\w+: module "
+)
+_STALLS = {"soft-lockup", "hard-lockup", "rcu-stall"}
+_OTHER_CPU = re.compile(r"NMI backtrace for cpu |CPU: ")
 
 
 @dataclass
 class _Report:
     """A report that is being read."""
 
+    order: int  # number of its first line
+    boot: int
     span: Span
     lines: list[Line]
     heads: list[tuple[Row, Line]]
@@ -97,65 +136,144 @@ class _Report:
         if row.stage is not Stage.OPENING:
             self.span = row.span
 
+    def add(self, line: Line) -> None:
+        """A line of the body, or one that may be part of it."""
+        text = line.text
+        inside = bool(_INSIDE.match(text))
+        self.lines.append(line)
+        self.strange = 0 if inside else self.strange + 1
+        self.body = self.body or bool(_BODY.match(text))
+        self.traced = self.traced or bool(_TRACE.match(text))
+        self.marked = self.marked or bool(_END_MARK.match(text))
+
     def naming(self) -> tuple[Row, Line]:
         """The line that names the kind: the first stage after OPENING."""
         named = [head for head in self.heads if head[0].stage is not Stage.OPENING] or self.heads
         return min(named, key=lambda head: head[0].stage)
+
+    @property
+    def weak(self) -> bool:
+        """Whether nothing but the words of one line says that this is the kernel's."""
+        return not self.lines[0].certain and not self.body
 
     def splat(self) -> Splat:
         row, title = self.naming()
         kept = self.lines[: len(self.lines) - self.strange]
         while kept and not kept[-1].text:
             kept.pop()
-        texts = tuple(line.text for line in kept)
-        blame: Blame = find_blame(title.text, texts)
-        return Splat(row.kind, title.text, blame.module, blame.function, texts, kept[0].seconds)
+        return make_splat(row.kind, title.text, tuple(line.text for line in kept), kept[0], boot=self.boot)
 
 
 @dataclass
 class _Scanner:
-    """Cuts a log into reports."""
+    """Cuts a log into reports, one stream of lines for each caller."""
 
-    found: list[Splat] = field(default_factory=list)
-    report: _Report | None = None
-    rule: Line | None = None  # a line of ===== just before: the first line of some reports
+    found: list[tuple[int, bool, Splat]] = field(default_factory=list)  # order, weak, splat
+    reports: dict[str, _Report] = field(default_factory=dict)
+    rules: dict[str, Line] = field(
+        default_factory=dict
+    )  # a line of ===== just before: the first of some reports
+    number: int = 0
+    boot: int = 1
+    certain: bool = False  # a line was surely the kernel's
+    likely: bool = False  # an unsigned line is one that only kernels print
+    dropped: int = 0
 
     def feed(self, line: Line) -> None:
+        self.number += 1
+        if line.certain:
+            self.certain = True
+            stream = line.caller or ""
+        else:
+            stream = _PLAIN
+            self.likely = self.likely or bool(_KERNELS_OWN.match(line.text))
         row = find_row(line.text, certain=line.certain)
         if row:
-            self._begin(row, line)
-        elif self.report:
-            self._continue(self.report, line)
-        self.rule = line if _RULE_LINE.match(line.text) else None
+            self._begin(stream, row, line)
+        elif self.reports:
+            self._continue(stream, line)
+        if line.text[:1] == "=" and _RULE_LINE.match(line.text):
+            self.rules[stream] = line
+        elif self.rules:
+            self.rules.pop(stream, None)
+        if line.text[:1] in "LB-" and _BOOT.match(line.text):
+            self._next_boot()
 
-    def close(self) -> None:
-        """The report that is being read, if any, is over."""
-        if self.report:
-            self.found.append(self.report.splat())
-        self.report = None
+    def finish(self) -> Log:
+        """The log is over, and so are the reports that are being read."""
+        for stream in list(self.reports):
+            self._close(stream)
+        kept = [
+            splat
+            for _, weak, splat in sorted(self.found, key=lambda one: one[0])
+            if not (weak and self.certain)
+        ]
+        understood = self.certain or self.likely or bool(kept)
+        return Log(tuple(kept), understood, self.number, self.dropped)
 
-    def _begin(self, row: Row, line: Line) -> None:
-        if self.report and self.report.takes_head(row):
-            self.report.add_head(row, line)
+    def _next_boot(self) -> None:
+        if self.number > 1:
+            self.boot += 1
+        for stream in list(self.reports):
+            self._close(stream)
+
+    def _keep(self, report: _Report) -> None:
+        if len(self.found) < MOST_SPLATS:
+            self.found.append((report.order, report.weak, report.splat()))
         else:
-            if self.report and self.rule and self.report.lines[-1] is self.rule:
-                self.report.lines.pop()
-            self.close()
-            self.report = _Report(row.span, [self.rule] if self.rule else [], [])
-            self.report.add_head(row, line)
-        if self.report.span is Span.LINE:
-            self.close()
+            self.dropped += 1
 
-    def _continue(self, report: _Report, line: Line) -> None:
+    def _close(self, stream: str) -> None:
+        """The report that is being read in this stream, if any, is over."""
+        report = self.reports.pop(stream, None)
+        if report:
+            for other in [name for name, same in self.reports.items() if same is report]:
+                del self.reports[other]
+            self._keep(report)
+
+    def _begin(self, stream: str, row: Row, line: Line) -> None:
+        report, rule = self.reports.get(stream), self.rules.get(stream)
+        if report and report.takes_head(row):
+            report.add_head(row, line)
+        elif row.span is Span.LINE or (row.kind == "panic" and report and not (report.traced or report.marked)):
+            # A panic that was asked for ("panic_on_warn set") stands before the trace of the report it is for.
+            self._keep(_Report(self.number, self.boot, row.span, [line], [(row, line)]))
+            return
+        else:
+            if report and rule and report.lines[-1] is rule:
+                report.lines.pop()
+            self._close(stream)
+            report = _Report(self.number, self.boot, row.span, [rule] if rule else [], [])
+            report.add_head(row, line)
+            self.reports[stream] = report
+
+    def _continue(self, stream: str, line: Line) -> None:
+        report = self.reports.get(stream) or self._adopted(stream, line)
+        if report is None:
+            return
         inside = bool(_INSIDE.match(line.text))
         if not inside and (report.marked or (report.traced and report.span is Span.TRACE)):
-            self.close()
+            self._close(stream)
             return
-        report.lines.append(line)
-        report.strange = 0 if inside else report.strange + 1
-        report.body = report.body or bool(_BODY.match(line.text))
-        report.traced = report.traced or bool(_TRACE.match(line.text))
-        report.marked = report.marked or bool(_END_MARK.match(line.text))
+        report.add(line)
         ruled = report.span is Span.RULE and _RULE_LINE.match(line.text)
         if ruled or report.strange >= _MAX_STRANGE or len(report.lines) >= _MAX_LINES:
-            self.close()
+            self._close(stream)
+
+    def _adopted(self, stream: str, line: Line) -> _Report | None:
+        """The report of another stream that this line belongs to: what a CPU that was asked answers to a stall,
+        and a report whose first line has lost its stamp.
+        """
+        if stream == _PLAIN:
+            return None
+        head = self.reports.get(_PLAIN)
+        if head and not head.body and len(head.lines) == 1 and _INSIDE.match(line.text):
+            self.reports[stream] = self.reports.pop(_PLAIN)
+            head.lines = [one._replace(certain=True) for one in head.lines]
+            return head
+        if stream and _OTHER_CPU.match(line.text):
+            for report in self.reports.values():
+                if report.naming()[0].kind in _STALLS:
+                    self.reports[stream] = report
+                    return report
+        return None
