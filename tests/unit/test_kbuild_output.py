@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kmod_harness.kbuild.output import find_problems, find_warnings, name_files
+from kmod_harness.kbuild.output import find_problems, find_warnings, name_files, undefined_symbols
+from kmod_harness.module.expectation import WarningRule
 
 GCC = """make[1]: Entering directory '/k'
   CC [M]  main.o
@@ -57,13 +58,55 @@ def test_warnings_of_the_compiler_are_no_problem() -> None:
         "ERROR: modpost: undef.ko: symbol 'nosuch' undefined!",
         'WARNING: modpost: "nosuch" [/m/undef.ko] undefined!',
         "WARNING: modpost: missing MODULE_LICENSE() in /m/nolic.o",
-        "WARNING: modpost: m.o: section mismatch in reference: a (section: .text) -> b (section: .init.text)",
         "WARNING: Module.symvers is missing.",
         "ERROR: Kernel configuration is invalid.",
     ],
 )
 def test_modpost_is_taken_at_its_word_even_when_make_is_content(line: str) -> None:
     assert find_problems(["  MODPOST Module.symvers", line], failed=False) == [line]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARNING: modpost: missing MODULE_DESCRIPTION() in /m/m.o",
+        "WARNING: modpost: m.o: section mismatch in reference: a (section: .text) -> b (section: .init.text)",
+        "m.o: warning: objtool: f+0x14: unreachable instruction",
+        "m.c:1:1: warning: unused variable",
+    ],
+)
+def test_what_is_only_told_unless_module_yaml_says_otherwise(line: str) -> None:
+    assert (find_problems([line], failed=False), find_warnings([line])) == ([], [line])
+    strict = [WarningRule("", fails=True)]
+    assert (find_problems([line], failed=False, rules=strict), find_warnings([line], strict)) == ([line], [])
+
+
+def test_the_first_rule_that_matches_decides() -> None:
+    line = "WARNING: modpost: missing MODULE_LICENSE() in /m/m.o"
+    rules = [WarningRule("LICENSE", fails=False, reason="internal"), WarningRule("", fails=True)]
+    assert (find_problems([line], failed=False, rules=rules), find_warnings([line], rules)) == ([], [line])
+
+
+def test_the_first_reason_names_a_cause() -> None:
+    lines = [
+        "make: Entering directory '/k'",
+        "  CC [M]  a.o",
+        "make[1]: *** No rule to make target 'b.o', needed by 'm.o'.  Stop.",
+        "make: *** [Makefile:3: all] Error 2",
+        "make: Leaving directory '/k'",
+    ]
+    assert find_problems(lines, failed=True) == lines[2:4]
+    shell = ["running x", "/bin/sh: 1: bc: not found", "make: *** [Makefile:3: all] Error 127"]
+    assert find_problems(shell, failed=True)[0] == shell[1]
+
+
+def test_symbols_that_nobody_has() -> None:
+    lines = [
+        'ERROR: modpost: "one" [/m/u.ko] undefined!',
+        'WARNING: modpost: "two" [/m/u.ko] undefined!',
+        "ERROR: modpost: u.ko: symbol 'three' undefined!",
+    ]
+    assert undefined_symbols(lines) == ["one", "two", "three"]
 
 
 def test_unknown_failure_shows_the_last_lines_without_noise() -> None:

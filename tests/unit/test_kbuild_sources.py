@@ -5,20 +5,35 @@ from pathlib import Path
 
 import pytest
 
-from kmod_harness.kbuild.sandbox import sandbox_argv, surroundings
-from kmod_harness.kbuild.sources import mirror, outside_files, parse_dependencies, parse_includes, scan
+from kmod_harness.kbuild.sandbox import Mount, View, sandbox_argv, shown
+from kmod_harness.kbuild.sources import (
+    TooLargeError,
+    mirror,
+    outside_files,
+    parse_dependencies,
+    parse_includes,
+    scan,
+)
+from kmod_harness.kbuild.surroundings import find_surroundings
 
 
-def test_products_hidden_files_and_the_manifest_are_no_sources(tmp_path: Path) -> None:
-    kept = ["Kbuild", "a.c", "sub/b.h", "blob.o_shipped", "data.cmdline"]
+def test_products_version_control_and_the_manifest_are_no_sources(tmp_path: Path) -> None:
+    kept = ["Kbuild", "a.c", "sub/b.h", "blob.o_shipped", "data.cmdline", ".config", "main.o", ".genconf/x.sh"]
     left = [
         "a.o", "a.ko", "a.mod", "a.mod.c", ".a.o.cmd", ".git/config", "Module.symvers", "modules.order",
-        "module.yaml", "a.c~", "sub/b.o", ".tmp_versions/a.mod",
+        "module.yaml", "a.c~", "sub/b.o", ".sub.o.cmd", "sub.o", ".tmp_versions/a.mod",
     ]  # fmt: skip
-    for name in (*kept, *left):
+    for name in (*kept, *left, "sub/b.S"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    assert sorted(scan(tmp_path)) == sorted(kept)
+    assert sorted(scan(tmp_path)) == sorted([*kept, "sub/b.S"])
+
+
+def test_more_than_a_modules_sources_can_be(tmp_path: Path) -> None:
+    with (tmp_path / "disk.img").open("wb") as file:
+        file.truncate(2 << 30)
+    with pytest.raises(TooLargeError, match="more than"):
+        scan(tmp_path)
 
 
 def test_key_of_a_link_changes_with_what_it_points_to(tmp_path: Path) -> None:
@@ -117,28 +132,64 @@ def test_outside_files_are_those_of_nobody_else(tmp_path: Path) -> None:
     ]
 
 
-def test_sandbox_with_the_hosts_programs() -> None:
-    argv = sandbox_argv(Path("/"), ["make", "x"], writable={Path("/m"): Path("/cache/copy")})
-    assert argv == (
-        *("bwrap", "--die-with-parent", "--unshare-all", "--ro-bind", "/", "/"),
-        *("--proc", "/proc", "--dev", "/dev", "--bind", "/cache/copy", "/m", "--clearenv"),
-        *("--setenv", "PATH", "/usr/sbin:/usr/bin:/sbin:/bin", "--setenv", "LC_ALL", "C"),
-        *("--setenv", "HOME", "/", "--setenv", "TMPDIR", "/dev/shm", "--chdir", "/", "--", "make", "x"),
+def test_sandbox_with_the_hosts_programs_does_not_show_the_host() -> None:
+    argv = sandbox_argv(
+        Path("/"), ["make", "x"], View((Mount(Path("/m"), Path("/cache/copy"), writable=True),))
     )
+    text = " ".join(argv)
+    assert "--ro-bind /usr /usr" in text
+    assert "--bind /cache/copy /m" in text
+    assert "--ro-bind / /" not in text
+    assert " /etc " not in text
+    assert argv[-3:] == ("--", "make", "x")
 
 
-def test_sandbox_with_a_root_sees_only_what_it_is_given() -> None:
-    argv = sandbox_argv(Path("/r"), ["true"], visible=[Path("/home"), Path("/home"), Path("/cache")])
-    assert argv[:6] == ("bwrap", "--die-with-parent", "--unshare-all", "--ro-bind", "/r/usr", "/usr")
+def test_sandbox_with_a_root_sees_only_what_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "usr" / "lib" / "x86").mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    mounts = (shown(Path("/home/me/src")), shown(Path("/home")), shown(Path("/home")))
+    argv = sandbox_argv(tmp_path, ["true"], View(mounts))
     text = " ".join(argv)
     assert text.count("--ro-bind /home /home") == 1
+    assert text.index("--ro-bind /home /home") < text.index("/home/me/src")
     assert "--symlink usr/lib64 /lib64" in text
+    assert "--symlink /usr/lib/x86 /lib/x86" in text
     assert "--ro-bind / /" not in text
 
 
 @pytest.mark.parametrize(
-    ("path", "around"),
-    [("/home/me/src/mod", "/home"), ("/usr/src/mod-1.0", "/usr/src"), ("/srv/mod", "/srv")],
+    ("path", "inside"),
+    [
+        ("/home/me/src/mod", "/home/me/src/mod"),
+        ("/usr/src/mod-1.0", "/src/src/mod-1.0"),
+        ("/home/me/my 'mod' [1]", "/src/me/my_mod_1_"),
+        ("/home/me/Käse (2)/mod", "/src/K_se_2_/mod"),
+    ],
 )
-def test_surroundings_never_cover_the_toolchain(path: str, around: str) -> None:
-    assert surroundings(Path(path)) == Path(around)
+def test_a_folder_appears_under_a_plain_path(path: str, inside: str) -> None:
+    place = find_surroundings(Path(path))
+    assert place.inside == Path(inside)
+    assert place.to_host(Path(inside) / "a.c") == Path(path) / "a.c"
+    assert place.name(f"{inside}/a.c:1: error: x") == f"{path}/a.c:1: error: x"
+
+
+def test_around_is_the_checkout_but_never_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mod = tmp_path / "repo" / "drivers" / "mod"
+    mod.mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    assert find_surroundings(mod).around == mod.parent
+    (tmp_path / "repo" / ".git").mkdir()
+    assert find_surroundings(mod).around == tmp_path / "repo"
+
+
+def test_hidden_files_of_a_parent_stay_hidden(tmp_path: Path) -> None:
+    mod = tmp_path / "mod"
+    mod.mkdir()
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".token").touch()
+    mounts = find_surroundings(mod).mounts()
+    assert Mount(tmp_path / ".ssh", None) in mounts
+    assert Mount(tmp_path / ".token", Path("/dev/null")) in mounts

@@ -13,6 +13,7 @@ from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import Settings
 from kmod_harness.kbuild import toolchain as toolchains
 from kmod_harness.kbuild.program import build_program
+from kmod_harness.kbuild.sandbox import View
 from kmod_harness.kbuild.toolchain import (
     HOST_ROOT,
     Toolchain,
@@ -75,8 +76,8 @@ def test_host_whose_libraries_are_too_old_does_not_fit(
     target: Kernel, settings: Settings, host_has_it: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     (target.build_tree / "scripts/basic/fixdep").write_text(f"#!/bin/sh\n{script}\n")
-    assert broken_programs(Toolchain(HOST_ROOT, "gcc", "x", ()), target)
-    unpacked = Toolchain(Path("/unpacked"), "gcc-77", "x", ())
+    assert broken_programs(Toolchain(HOST_ROOT, "gcc", "x", View()), target)
+    unpacked = Toolchain(Path("/unpacked"), "gcc-77", "x", View())
     monkeypatch.setattr(toolchains, "_unpacked_toolchain", lambda *_: unpacked)
     assert resolve_toolchain(target, settings, Silent()) == unpacked
 
@@ -105,7 +106,7 @@ def test_program_is_made_once_for_each_content(tmp_path: Path, settings: Setting
     source = tmp_path / "probe.c"
     source.write_text(PROGRAM)
     (tmp_path / "answer.h").write_text("#define ANSWER 0\n")
-    toolchain = Toolchain(HOST_ROOT, "gcc", "x", ())
+    toolchain = Toolchain(HOST_ROOT, "gcc", "x", View())
     flags = ("-Os",)  # libc.a may be missing on this host
     first = build_program([source], toolchain, settings, flags=flags)
     assert first.read_bytes()[:4] == b"\x7fELF"
@@ -120,6 +121,6 @@ def test_program_with_an_error_shows_it_and_leaves_nothing(tmp_path: Path, setti
     source = tmp_path / "probe.c"
     source.write_text("int main(void) { return nope; }\n")
     with pytest.raises(CommandError) as caught:
-        build_program([source], Toolchain(HOST_ROOT, "gcc", "x", ()), settings, flags=())
+        build_program([source], Toolchain(HOST_ROOT, "gcc", "x", View()), settings, flags=())
     assert any(f"{source}:1:25: error: " in line for line in caught.value.evidence)
     assert list((settings.cache / "programs").iterdir()) == []

@@ -119,6 +119,10 @@ class ModuleItem(pytest.Item):
         (build,) = self.workbench.build([(self.module, self.kernel())])
         if build.state == "failed":
             return build_failure_row(build, time.monotonic() - started)
+        if build.state == "excluded":
+            pytest.skip(f"{self.module.name} is not for {build.kernel.release}: {build.problems[0]}")
+        if build.state == "impossible":
+            raise HarnessError(build.problems[0], evidence=build.problems[1:], hint=build.hint)
         with self.workbench.progress.task(f"{self.module.name} on {self.spec}") as task:
             checked = self.workbench.check(self.module, build.kernel, task.update)
             row = result_row(build, checked, time.monotonic() - started)
@@ -157,7 +161,8 @@ def build_failure_row(build: Build, seconds: float) -> ResultRow:
         reasons=build.problems[:1],
         evidence=build.problems[1:],
         log=build.log,
-        warnings=build.warnings,
+        warnings=(*build.warnings, *build.notes),
+        next_command=build.hint,
     )
 
 
@@ -174,7 +179,7 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
         reasons=verdict.reasons,
         evidence=verdict.evidence,
         log=None if verdict.passed else worst.observation.console_log,
-        warnings=build.warnings,
+        warnings=(*build.warnings, *build.notes),
     )
 
 

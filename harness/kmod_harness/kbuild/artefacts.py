@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from kmod_harness.base import store
 from kmod_harness.base.errors import HarnessError
@@ -22,7 +23,7 @@ from kmod_harness.kbuild.toolchain import Toolchain
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.module import Module
 
-FORMAT = "3"  # part of each key: a change of what is stored or of how modules are built needs a new number
+FORMAT = "4"  # part of each key: a change of what is stored or of how modules are built needs a new number
 RESULT = "result.json"
 LOG = "build.log"
 SYMVERS = "Module.symvers"
@@ -54,6 +55,8 @@ class Request:
             str(self.kernel.build_tree),
             self.toolchain.identity,
             self.toolchain.compiler,
+            repr(self.module.expectation.build),
+            repr(self.module.expectation.warnings),
             *self.arguments,
         )
 
@@ -71,6 +74,8 @@ class Artefact:
     folder: Path
     objects: tuple[Path, ...]
     warnings: tuple[str, ...]
+    way: str  # by which it was built
+    notes: tuple[str, ...]  # what the user should know of how
 
     @property
     def symvers(self) -> Path:
@@ -95,7 +100,7 @@ def find_artefact(settings: Settings, base_key: str) -> Artefact | None:
     objects = tuple(folder / name for name in data["objects"])
     if not all(path.is_file() for path in objects):
         return None
-    return Artefact(folder, objects, tuple(data["warnings"]))
+    return Artefact(folder, objects, tuple(data["warnings"]), data["way"], tuple(data["notes"]))
 
 
 def _index(settings: Settings, base_key: str) -> Path:
@@ -115,24 +120,40 @@ def outside_key(path: Path) -> str:
         return "missing"
 
 
+class Result(Protocol):
+    """A build that went well."""
+
+    @property
+    def objects(self) -> Sequence[Path]:
+        """The .ko files."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What should be mended."""
+
+    @property
+    def way(self) -> str:
+        """By which it was built."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of how."""
+
+
 def publish(
-    settings: Settings,
-    base_key: str,
-    outside: Sequence[str],
-    objects: Sequence[Path],
-    work: Path,
-    warnings: Sequence[str],
+    settings: Settings, base_key: str, outside: Sequence[str], copy: Path, log: Path, result: Result
 ) -> Artefact:
     """Put a build's .ko files, symbols and log into the cache. The caller holds the module's lock."""
     folder = settings.cache / "modules" / final_key(base_key, outside)
     with store.publishing(folder) as part:
-        for path in objects:
+        for path in result.objects:
             shutil.copyfile(path, part / path.name)
-        symbols = work / "src" / SYMVERS
-        (part / SYMVERS).write_bytes(symbols.read_bytes() if symbols.is_file() else b"")
-        shutil.copyfile(work / LOG, part / LOG)
-        result = {"objects": [path.name for path in objects], "warnings": list(warnings)}
-        (part / RESULT).write_text(json.dumps(result), encoding="utf-8")
+        symbols = sorted(copy.rglob(SYMVERS))
+        (part / SYMVERS).write_bytes(b"".join(path.read_bytes() for path in symbols))
+        shutil.copyfile(log, part / LOG)
+        names = list(dict.fromkeys(path.name for path in result.objects))
+        told = {"warnings": list(result.warnings), "way": result.way, "notes": list(result.notes)}
+        (part / RESULT).write_text(json.dumps({"objects": names, **told}), encoding="utf-8")
     store.write_atomically(_index(settings, base_key), json.dumps(list(outside)))
     artefact = find_artefact(settings, base_key)
     if artefact is None:

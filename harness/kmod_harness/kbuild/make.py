@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Build modules for kernels with kbuild: in parallel, incrementally, once for each content, judged strictly.
+"""Build modules for kernels: in parallel, incrementally, once for each content, judged strictly.
 
-Each module has a work copy for each kernel, which in the sandbox lies at the module's own path: what is
+Each module has a work copy for each kernel, which in the sandbox lies where the module's folder would: what is
 beside the module can be included, messages name the files as the user knows them, and nothing is ever
 written into the user's folder.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -19,21 +18,20 @@ from pathlib import Path
 from typing import Literal
 
 from kmod_harness.base import process, store
-from kmod_harness.base.deadline import Deadline
-from kmod_harness.base.errors import HarnessError, UsageError
+from kmod_harness.base.errors import UsageError
 from kmod_harness.base.parallel import cores, run_parallel
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
-from kmod_harness.kbuild import output, sources
-from kmod_harness.kbuild.artefacts import LOG, Artefact, Request, find_artefact, outside_key, publish
-from kmod_harness.kbuild.objects import object_problems
-from kmod_harness.kbuild.sandbox import surroundings
+from kmod_harness.kbuild import advice, sources
+from kmod_harness.kbuild.artefacts import Artefact, Request, find_artefact, publish
+from kmod_harness.kbuild.attempt import WRITES_AROUND, Attempt, Bench
+from kmod_harness.kbuild.surroundings import Surroundings, find_surroundings
 from kmod_harness.kbuild.toolchain import resolve_toolchain
-from kmod_harness.kernels.arch import ARCHES
+from kmod_harness.kbuild.ways import Key, find_ways, read_folder
+from kmod_harness.kbuild.workcopy import WorkCopy
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.module import Module, needed_modules
 
-MAKE_SECONDS = 900.0
 # What the harness itself says to make: another value would build something else than asked for.
 RESERVED = ("M", "O", "MO", "KBUILD_EXTMOD", "KBUILD_OUTPUT")
 
@@ -46,11 +44,14 @@ class Build:
     kernel: Kernel
     objects: tuple[Path, ...]  # the .ko files; none when it failed
     symvers: Path | None  # Module.symvers for modules that depend on this one
-    state: Literal["built", "unchanged", "failed"]
-    problems: tuple[str, ...]  # why it failed, the compiler's own lines first
-    warnings: tuple[str, ...]  # the compiler's warnings
+    state: Literal["built", "unchanged", "failed", "excluded", "impossible"]
+    problems: tuple[str, ...]  # why it failed, the compiler's own lines first; why it is not for this kernel
+    warnings: tuple[str, ...]  # what should be mended
     seconds: float
     log: Path  # make's whole output
+    way: str = ""  # by which it was built, see kbuild/ways.py
+    notes: tuple[str, ...] = ()  # what the user should know of how it was built
+    hint: str | None = None  # what to do about the problems
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -74,11 +75,13 @@ def build_all(
     """
     with store.explained(settings):
         kernels = list(dict.fromkeys(kernel for _, kernel in pairs))
-        tools = ("sparse",) if any(re.fullmatch(r"C=[12]", argument) for argument in arguments) else ()
-        find = partial(resolve_toolchain, settings=settings, progress=progress, tools=tools)
-        found = run_parallel([partial(find, kernel) for kernel in kernels])
-        toolchains = dict(zip(kernels, found, strict=True))
+        sparse = ("sparse",) if any(re.fullmatch(r"C=[12]", argument) for argument in arguments) else ()
         plan = _plan(pairs)
+        wanted = {(kernel, (*sparse, *module.expectation.build.tools)) for module, kernel, _ in plan.values()}
+        find = partial(resolve_toolchain, settings=settings, progress=progress)
+        ordered = sorted(wanted, key=lambda one: (kernels.index(one[0]) if one[0] in kernels else 0, one[1]))
+        found = run_parallel([partial(find, kernel, tools=tools) for kernel, tools in ordered])
+        toolchains = dict(zip(ordered, found, strict=True))
         results: dict[_Key, Future[Build]] = {key: Future() for key in plan}
         jobs = max(1, cores() // len(plan)) if plan else 1
 
@@ -87,10 +90,11 @@ def build_all(
             try:
                 builds = [_wait(results[one, kernel]) for one in needed]
                 symvers = tuple(build.symvers for build in builds if build.symvers)
-                request = Request(module, kernel, toolchains[kernel], tuple(arguments), symvers)
-                failed = [build.module.name for build in builds if build.state == "failed"]
+                toolchain = toolchains[kernel, (*sparse, *module.expectation.build.tools)]
+                request = Request(module, kernel, toolchain, tuple(arguments), symvers)
+                failed = [build for build in builds if not build.objects]
                 result = (
-                    _failed(request, [f"depends on {', '.join(failed)}, which failed to build"], builds[0].log)
+                    _broken_dependency(request, failed)
                     if failed
                     else build_module(request, settings, progress, jobs)
                 )
@@ -128,7 +132,10 @@ def _wait(future: Future[Build]) -> Build:
 def build_module(request: Request, settings: Settings, progress: Progress, jobs: int = 1) -> Build:
     """Build one module for one kernel, or find that there is nothing to do."""
     began = time.monotonic()
-    found = sources.scan(request.module.path)
+    try:
+        found = sources.scan(request.module.path)
+    except sources.TooLargeError as error:
+        raise UsageError(str(error), hint="give the folder of the module alone") from error
     base_key = request.base_key(found)
     if artefact := find_artefact(settings, base_key):
         return _succeeded(request, artefact, "unchanged", began)
@@ -137,17 +144,79 @@ def build_module(request: Request, settings: Settings, progress: Progress, jobs:
     with store.locked(settings, f"build-{name}", progress), progress.task(f"build {label}"):
         if artefact := find_artefact(settings, base_key):  # another run has just done it
             return _succeeded(request, artefact, "unchanged", began)
-        work = WorkCopy(settings.cache / "build" / name)
-        work.bring(request.module.path, found)
-        failed = _make(request, work, jobs)
-        objects, problems, warnings = _judge(request, work, found, failed=failed)
-        if problems:
-            return _failed(request, problems, work.log, warnings, time.monotonic() - began)
-        settled = _settled(settings)
-        outside = sources.outside_files(work.copy, request.module.path, request.kernel.build_tree, settled)
-        artefact = publish(settings, base_key, outside, objects, work.folder, warnings)
-        work.keep(found, outside, clean=not warnings)
+        place = find_surroundings(request.module.path)
+        work = WorkCopy(settings.cache / "build" / name, place)
+        attempt, files = _try_ways(request, work, place, found, jobs)
+        if not attempt.good:
+            return _unsuccessful(request, work, attempt, time.monotonic() - began)
+        outside = _outside(request, work, place, files, settings)
+        artefact = publish(settings, base_key, outside, work.copy, work.log, attempt)
+        work.keep(files, outside, attempt.way, clean=not attempt.warnings)
         return _succeeded(request, artefact, "built", began)
+
+
+def _try_ways(
+    request: Request, work: WorkCopy, place: Surroundings, found: Mapping[str, str], jobs: int
+) -> tuple[Attempt, Mapping[str, str]]:
+    """The first way that leads to modules, else the failure that tells most; and what was copied for it."""
+    attempts: list[Attempt] = []
+    preferred = work.way
+    while True:
+        files = sources.scan(work.source) if work.wide else found
+        folder = read_folder(request.module.path, found)
+        configuration = _configuration(request.kernel)
+        ways: list[Key] = find_ways(request.module.expectation.build, folder, configuration)
+        bench = Bench(request, work, place, files, folder, folder.options(configuration), jobs)
+        for way in sorted(ways, key=lambda way: way != preferred):
+            work.bring(files, fresh=bool(attempts) or way not in ("kbuild", "make", "options"))
+            if advice.ignores_extra_cflags(request.kernel.build_tree):
+                advice.report_flags(work.copy, folder)
+            attempts.append(bench.attempt(way))
+            if attempts[-1].good or attempts[-1].excluded:
+                return attempts[-1], files
+        if work.wide or not _wants_more(attempts, place):
+            worst = max(attempts, key=lambda attempt: attempt.weight)
+            work.log.write_text("\n".join(worst.lines) + "\n", encoding="utf-8")
+            return worst, files
+        work.wide = True
+
+
+def _wants_more(attempts: Sequence[Attempt], place: Surroundings) -> bool:
+    """Whether a build failed for writing beside the module's folder, where that can be copied as a whole."""
+    lines = (line for attempt in attempts for line in attempt.lines)
+    if place.around is None or not any(words in line for line in lines for words in WRITES_AROUND):
+        return False
+    try:
+        sources.scan(place.around)
+    except (sources.TooLargeError, OSError):
+        return False
+    return True
+
+
+def _configuration(kernel: Kernel) -> str:
+    path = kernel.build_tree / "include" / "config" / "auto.conf"
+    return path.read_text(errors="replace", encoding="utf-8") if path.is_file() else ""
+
+
+def _outside(
+    request: Request, work: WorkCopy, place: Surroundings, files: Mapping[str, str], settings: Settings
+) -> list[str]:
+    """The files beside the module's own that the build has used, or that were copied for it."""
+    settled = _settled(settings)
+    used = sources.outside_files(work.copy, place.inside, request.kernel.build_tree, settled, place.to_host)
+    if not work.wide:
+        return used
+    copied = (work.source / name for name in files)
+    beside = [str(path) for path in copied if not path.is_relative_to(request.module.path)]
+    return sorted({*used, *beside})
+
+
+def _settled(settings: Settings) -> tuple[Path, ...]:
+    """Folders whose content is covered by the keys of kernel and compiler."""
+    return (settings.cache, *(Path("/", name) for name in ("usr", "lib", "lib64", "etc")))
+
+
+# ---- results ---------------------------------------------------------------------------------------------
 
 
 def _succeeded(
@@ -163,124 +232,41 @@ def _succeeded(
         warnings=artefact.warnings,
         seconds=time.monotonic() - began,
         log=artefact.log,
+        way=artefact.way,
+        notes=artefact.notes,
     )
 
 
-def _failed(
-    request: Request, problems: Sequence[str], log: Path, warnings: Sequence[str] = (), seconds: float = 0.0
-) -> Build:
+def _unsuccessful(request: Request, work: WorkCopy, attempt: Attempt, seconds: float) -> Build:
+    extra = advice.ignores_extra_cflags(request.kernel.build_tree)
+    folder = read_folder(request.module.path, sources.scan(request.module.path)) if extra else None
+    sets_extra = folder is not None and any(text.flags for text in folder.texts.values())
+    return Build(
+        module=request.module,
+        kernel=request.kernel,
+        objects=(),
+        symvers=None,
+        state="excluded" if attempt.excluded else "failed",
+        problems=(attempt.excluded,) if attempt.excluded else attempt.problems,
+        warnings=attempt.warnings,
+        seconds=seconds,
+        log=work.log,
+        way=attempt.way,
+        notes=attempt.notes,
+        hint=advice.hint_for(attempt.problems, attempt.lines, request.module.path, extra_cflags=sets_extra),
+    )
+
+
+def _broken_dependency(request: Request, failed: Sequence[Build]) -> Build:
+    names = ", ".join(build.module.name for build in failed)
     return Build(
         module=request.module,
         kernel=request.kernel,
         objects=(),
         symvers=None,
         state="failed",
-        problems=tuple(problems),
-        warnings=tuple(warnings),
-        seconds=seconds,
-        log=log,
+        problems=(f"depends on {names}, which failed to build",),
+        warnings=(),
+        seconds=0.0,
+        log=failed[0].log,
     )
-
-
-class WorkCopy:
-    """A module's work copy for one kernel, kept between runs so that kbuild can build incrementally."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.copy = folder / "src"
-        self.log = folder / LOG
-        self._state = folder / "state.json"
-
-    def bring(self, source: Path, wanted: Mapping[str, str]) -> None:
-        """Bring the copy to the state `wanted` of `source`; from scratch when it cannot be built upon.
-
-        That is after a failed, killed or warned-about build (make would not repeat the messages of what
-        it does not compile again), and when outside headers changed (their time may be older).
-        """
-        state = store.read_json(self._state)
-        self._state.unlink(missing_ok=True)
-        present: Mapping[str, str] = {}
-        if isinstance(state, dict) and all(outside_key(Path(p)) == k for p, k in state["outside"].items()):
-            present = state["sources"]
-        else:
-            store.remove(self.copy)
-        self.copy.mkdir(parents=True, exist_ok=True)
-        sources.mirror(source, self.copy, wanted, present)
-        for stale in (*self.copy.rglob("*.ko"), self.copy / "modules.order"):
-            stale.unlink(missing_ok=True)
-
-    def keep(self, present: Mapping[str, str], outside: Sequence[str], *, clean: bool) -> None:
-        """Let the next build build upon this one."""
-        if clean:
-            keys = {name: outside_key(Path(name)) for name in outside}
-            store.write_atomically(self._state, json.dumps({"sources": dict(present), "outside": keys}))
-
-
-def make_argv(request: Request, jobs: int) -> list[str]:
-    """kbuild's command line."""
-    arch = ARCHES[request.kernel.arch]
-    argv = [
-        "make",
-        f"-j{jobs}",
-        f"--directory={request.kernel.build_tree}",
-        f"M={request.module.path}",
-        f"ARCH={arch.make}",
-        f"CC={request.toolchain.compiler}",
-        # pahole may be older than the kernel's and fail; modules load without BTF.
-        "CONFIG_DEBUG_INFO_BTF_MODULES=",
-        # Debian's headers would ask dpkg, which a toolchain root does not have.
-        f"DEB_BUILD_ARCH={arch.debian}",
-        f"DEB_HOST_ARCH={arch.debian}",
-    ]
-    if request.symvers:
-        argv.append(f"KBUILD_EXTRA_SYMBOLS={' '.join(map(str, request.symvers))}")
-    return [*argv, *request.arguments, "modules"]
-
-
-def _make(request: Request, work: WorkCopy, jobs: int) -> bool:
-    """Run make in the sandbox; whether it failed. The output is in the log."""
-    argv = request.toolchain.argv(
-        make_argv(request, jobs),
-        visible=[surroundings(request.module.path)],
-        writable={request.module.path: work.copy},
-    )
-    deadline = Deadline(MAKE_SECONDS, f"build {request.module.name} for {request.kernel.spec}")
-    done = process.run(argv, deadline=deadline, log_to=work.log, check=False)
-    if done.output.startswith("bwrap: "):
-        raise HarnessError(
-            "the sandbox cannot be made", evidence=done.lines()[:5], hint="invoke doctor", log=work.log
-        )
-    return done.returncode != 0
-
-
-def _judge(
-    request: Request, work: WorkCopy, files: Mapping[str, str], *, failed: bool
-) -> tuple[list[Path], list[str], list[str]]:
-    """The .ko files, why they are no good (empty: they are), and the compiler's warnings."""
-    lines = output.name_files(
-        work.log.read_text(errors="replace", encoding="utf-8").splitlines(), request.module.path, files
-    )
-    warnings = output.find_warnings(lines)
-    problems = output.find_problems(lines, failed=failed)
-    objects = _ordered_objects(work.copy, request.module.path)
-    if not failed:
-        if not objects:
-            problems.append(f"no module was built: is obj-m set in {request.module.path}?")
-        for path in objects:
-            problems += object_problems(path, request.kernel)
-    return objects, problems, warnings
-
-
-def _ordered_objects(copy: Path, folder: Path) -> list[Path]:
-    """The .ko files that modules.order names, whether they exist or not; beside them others there are."""
-    order = copy / "modules.order"
-    names = order.read_text(encoding="utf-8").split() if order.is_file() else []
-    # Absolute or relative paths, to .ko or .o: it has changed several times.
-    relative = [Path(name).with_suffix(".ko") for name in names]
-    listed = [copy / (p.relative_to(folder) if p.is_relative_to(folder) else p) for p in relative]
-    return list(dict.fromkeys([*listed, *sorted(copy.rglob("*.ko"))]))
-
-
-def _settled(settings: Settings) -> tuple[Path, ...]:
-    """Folders whose content is covered by the keys of kernel and compiler."""
-    return (settings.cache, *(Path("/", name) for name in ("usr", "lib", "lib64", "etc")))

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from kmod_harness.module.expectation import WarningRule
+
 PROBLEM_LINES = 60
 TAIL_LINES = 20
 
@@ -14,16 +16,33 @@ _PLACE = re.compile(r"^(?:In file included from |\s+from )?(?P<file>[^\s:/][^\s:
 _ERROR = re.compile(r"^\S+?:(?:\d+:)?(?:\d+:)? (?:fatal )?error:|^\S*ld(?:\.\w+)?: |undefined reference to")
 _BEFORE = re.compile(r"^(?:In file included from |\s+from )|: In function |: At top level:|: in expansion of ")
 _CONTEXT = re.compile(r"^\s+(?:\d+ )?\s*\||: note: |^\s+(?:inlined )?from ")
+_LINKER_WARNING = re.compile(r"^\S*ld(?:\.\w+)?: warning: ")
 # The second: Debian's headers of some versions lack what kbuild tries sparse with.
 _WARNING = re.compile(r"^\S+?:\d+:(?:\d+:)? warning: |^\S+?:\d+: C=\d specified, but ")
+_OBJTOOL = re.compile(r"\bwarning: objtool: |^objtool: ")
 # modpost's own; the first form since v5.14, the others before and from kbuild itself.
 _MODPOST = re.compile(r"^(?:WARNING|ERROR)(?:: modpost)?: |^\s*(?:see|Use) .*Module\.symvers")
 _NOISE = re.compile(
-    r"^\s+(?:CC|LD|AR|AS|MODPOST|CLEAN|CALL|DESCEND|CHECK|HOSTCC)\b|^make\[\d+\]: (?:Enter|Leav)"
+    r"^\s+(?:CC|LD|AR|AS|MODPOST|CLEAN|CALL|DESCEND|CHECK|HOSTCC)\b|^make(?:\[\d+\])?: (?:Enter|Leav)"
+    r"|^make(?:\[\d+\])?: Target '.*' not remade because of errors|^kmod-harness: "
+)
+_CAUSE = re.compile(
+    r"\*\*\* (?!\[)|: (?:command )?not found$|No rule to make target|Permission denied|Read-only file system"
+    r"|No such file or directory|[Ee]rror: |syntax error"
 )
 # The kernel was made with another patch level of the same compiler: no matter of the module.
 _COMPILER_NOTE = re.compile(
     r"the compiler differs from the one used|^\s+(?:The kernel was built by|You are using):"
+)
+# Warnings with which a module cannot be what it should be. All others are told.
+FATAL = (
+    WarningRule(r"^WARNING.* undefined!", fails=True, reason="the kernel has no such symbol"),
+    WarningRule(
+        "missing MODULE_LICENSE", fails=True, reason="without a licence the kernel refuses most symbols"
+    ),
+    WarningRule(r"Module\.symvers", fails=True, reason="symbols are unknown"),
+    WarningRule(r"^ERROR", fails=True, reason="modpost calls it an error"),
+    WarningRule(r"C=\d specified, but ", fails=False, reason="a check that was asked for did not take place"),
 )
 
 
@@ -39,17 +58,34 @@ def name_files(lines: Sequence[str], folder: Path, files: Collection[str]) -> li
     return named
 
 
-def find_problems(lines: Sequence[str], *, failed: bool) -> list[str]:
-    """Why the build is no good: the compiler's and modpost's own lines, with their context.
+def find_problems(lines: Sequence[str], *, failed: bool, rules: Sequence[WarningRule] = ()) -> list[str]:
+    """Why the build is no good: errors of compiler, linker and modpost, and warnings that count as such.
 
-    Compiler warnings are no problem, modpost's are. failed: make ended with an error, so that there must
-    be a reason; when none is recognised, it is the last lines.
+    rules: which warnings do; the first that matches decides, then FATAL. failed: make ended with an error, so
+    that there must be a reason; when none is recognised, it is the last lines, the most telling one first.
     """
     problems = _error_blocks(lines)
-    problems += [line for line in lines if _MODPOST.match(line)]
+    problems += [line for line in _warning_lines(lines) if _fails(line, rules)]
     if failed and not problems:
-        problems = [line for line in lines if line.strip() and not _NOISE.match(line)][-TAIL_LINES:]
+        problems = _tail(lines)
     return problems[:PROBLEM_LINES]
+
+
+def _fails(line: str, rules: Sequence[WarningRule]) -> bool:
+    rule = next((rule for rule in (*rules, *FATAL) if re.search(rule.pattern, line)), None)
+    return rule is not None and rule.fails
+
+
+def _tail(lines: Sequence[str]) -> list[str]:
+    """The last lines; before them the first of those that name a cause."""
+    last = [line for line in lines if line.strip() and not _NOISE.match(line)][-TAIL_LINES:]
+    cause = next((line for line in last if _CAUSE.search(line)), None)
+    return [cause, *(line for line in last if line is not cause)] if cause else last
+
+
+def has_errors(lines: Sequence[str]) -> bool:
+    """Whether the compiler, the linker or modpost have said why."""
+    return bool(_error_blocks(lines)) or any(line.startswith("ERROR: modpost") for line in lines)
 
 
 def _error_blocks(lines: Sequence[str]) -> list[str]:
@@ -57,7 +93,7 @@ def _error_blocks(lines: Sequence[str]) -> list[str]:
     before: list[str] = []
     inside = False
     for line in lines:
-        if _ERROR.search(line):
+        if _ERROR.search(line) and not _LINKER_WARNING.match(line):
             result += [*before, line]
             before, inside = [], True
         elif _BEFORE.search(line):
@@ -71,7 +107,20 @@ def _error_blocks(lines: Sequence[str]) -> list[str]:
     return result
 
 
-def find_warnings(lines: Sequence[str]) -> list[str]:
-    """The compiler's warnings, one line each, each once."""
-    found = (line for line in lines if _WARNING.match(line) and not _COMPILER_NOTE.search(line))
-    return list(dict.fromkeys(found))
+def _warning_lines(lines: Sequence[str]) -> list[str]:
+    """What compiler, objtool, linker and modpost warn of, one line each, each once."""
+    kinds = (_WARNING, _OBJTOOL, _MODPOST, _LINKER_WARNING)
+    found = (line for line in lines if any(kind.search(line) for kind in kinds))
+    return list(dict.fromkeys(line for line in found if not _COMPILER_NOTE.search(line)))
+
+
+def find_warnings(lines: Sequence[str], rules: Sequence[WarningRule] = ()) -> list[str]:
+    """The warnings that do not fail the build, one line each, each once."""
+    return [line for line in _warning_lines(lines) if not _fails(line, rules)]
+
+
+def undefined_symbols(lines: Sequence[str]) -> list[str]:
+    """The symbols that modpost has not found, each once."""
+    new = (re.match(r'(?:ERROR|WARNING): modpost: "(\w+)" \[.*\] undefined!', line) for line in lines)
+    old = (re.match(r"(?:ERROR|WARNING): modpost: .*symbol '(\w+)' undefined!", line) for line in lines)
+    return list(dict.fromkeys(match[1] for match in (*new, *old) if match))

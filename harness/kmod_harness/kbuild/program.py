@@ -11,7 +11,7 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.progress import Progress, Silent
 from kmod_harness.base.settings import Settings
-from kmod_harness.kbuild.sandbox import surroundings
+from kmod_harness.kbuild.sandbox import Mount, View, shown
 from kmod_harness.kbuild.toolchain import Toolchain
 
 FLAGS = ("-std=gnu11", "-Os", "-Wall", "-Wextra", "-Werror", "-static", "-s")
@@ -44,10 +44,9 @@ def build_program(
     with store.explained(settings), store.locked(settings, f"program-{key}", progress or Silent()):
         if not program.is_file():
             with store.publishing(program.parent) as part:
-                argv = toolchain.argv(
-                    (toolchain.compiler, *flags, "-o", str(part / program.name), *map(str, files)),
-                    visible=[surroundings(file.parent) for file in files],
-                    writable={part: part},
-                )
+                folders = dict.fromkeys(file.parent for file in files)
+                view = View((*map(shown, folders), Mount(part, part, writable=True)))
+                command = (toolchain.compiler, *flags, "-o", str(part / program.name), *map(str, files))
+                argv = toolchain.argv(command, view)
                 process.run(argv, deadline=Deadline(COMPILE_SECONDS, f"compile {program.name}"))
     return program

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
-from kmod_harness.kbuild.sandbox import sandbox_argv, surroundings
+from kmod_harness.kbuild.sandbox import PATH, View, sandbox_argv
+from kmod_harness.kbuild.shell import kernel_view
 from kmod_harness.kernels.arch import ARCHES, host_arch
 from kmod_harness.kernels.catalogue import load_catalogues
 from kmod_harness.kernels.debian import debian_release_of
@@ -26,7 +27,11 @@ HOST_ROOT = Path("/")
 PROBE_SECONDS = 20.0
 # Programs of the build tree that kbuild runs: they need the C library that they were linked with.
 TREE_PROGRAMS = ("scripts/basic/fixdep", "scripts/mod/modpost", "tools/objtool/objtool")
-HOST_TOOLS = ("make", "ld", "awk", "perl", "bash")
+# What the host must have for its own compiler to be used: what a toolchain root has, see vm/kernels.yaml.
+HOST_TOOLS = (
+    "make", "ld", "awk", "perl", "bash", "bc", "which", "xxd", "git", "python3", "file", "hostname", "gzip",
+    "patch", "pkg-config",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,18 +41,11 @@ class Toolchain:
     root: Path  # file system root with it; "/" is the host
     compiler: str  # command in it, e.g. "x86_64-linux-gnu-gcc-14"
     identity: str  # content key: another compiler or library has another one
-    visible: tuple[Path, ...]  # folders of the host that appear in the root: cache, build tree
+    view: View  # the kernel as it is seen inside
 
-    def argv(
-        self,
-        command: Sequence[str],
-        *,
-        visible: Sequence[Path] = (),
-        writable: Mapping[Path, Path] | None = None,
-        cwd: Path = Path("/"),
-    ) -> tuple[str, ...]:
+    def argv(self, command: Sequence[str], view: View | None = None) -> tuple[str, ...]:
         """The argv that runs `command` in it; see sandbox_argv."""
-        return sandbox_argv(self.root, command, visible=[*self.visible, *visible], writable=writable, cwd=cwd)
+        return sandbox_argv(self.root, command, self.view + view if view else self.view)
 
 
 def resolve_toolchain(
@@ -64,16 +62,9 @@ def resolve_toolchain(
             hint="choose another kernel: invoke kernels",
         )
     with store.explained(settings):
-        on_host = all(shutil.which(tool) for tool in tools)
+        on_host = all(shutil.which(tool, path=PATH) for tool in tools)
         found = _host_toolchain(kernel, settings) if on_host else None
         return found or _unpacked_toolchain(kernel, settings, progress, tools)
-
-
-def _visible(kernel: Kernel, settings: Settings) -> tuple[Path, ...]:
-    tree = kernel.build_tree
-    if tree.is_relative_to(settings.cache):
-        return (settings.cache,)
-    return (settings.cache, surroundings(tree))
 
 
 def _host_toolchain(kernel: Kernel, settings: Settings) -> Toolchain | None:
@@ -84,7 +75,7 @@ def _host_toolchain(kernel: Kernel, settings: Settings) -> Toolchain | None:
     compiler, real = found
     status = real.stat()
     identity = store.digest(str(real), str(status.st_size), str(status.st_mtime_ns))
-    toolchain = Toolchain(HOST_ROOT, compiler, identity, _visible(kernel, settings))
+    toolchain = Toolchain(HOST_ROOT, compiler, identity, kernel_view(kernel, HOST_ROOT, compiler, settings))
     probe = settings.cache / "toolchains" / f"host-{store.digest(identity, str(kernel.build_tree))[:16]}.json"
     verdict = store.read_json(probe)
     if not isinstance(verdict, bool):
@@ -116,7 +107,7 @@ def _major(command: str) -> str:
 
 def _host_fits(toolchain: Toolchain, kernel: Kernel) -> bool:
     """Whether kbuild's tools, the build tree's own programs and a static C library are there."""
-    if any(shutil.which(tool) is None for tool in HOST_TOOLS):
+    if any(shutil.which(tool, path=PATH) is None for tool in HOST_TOOLS):
         return False
     return not broken_programs(toolchain, kernel) and has_static_libc(toolchain)
 
@@ -163,7 +154,7 @@ def _unpacked_toolchain(
     named = f"{arch.triplet}-{kernel.compiler}"
     compiler = named if (root / "usr" / "bin" / named).exists() else kernel.compiler
     identity = store.file_digest(root / PACKAGES_FILE)
-    toolchain = Toolchain(root, compiler, identity, _visible(kernel, settings))
+    toolchain = Toolchain(root, compiler, identity, kernel_view(kernel, root, compiler, settings))
     _check_once(toolchain, kernel, settings)
     return toolchain
 

@@ -18,6 +18,25 @@ class ExpectedSplat:
 
 
 @dataclass(frozen=True)
+class WarningRule:
+    """Whether a warning of the build is only told, or fails it."""
+
+    pattern: str  # regular expression searched in the line; "": every line
+    fails: bool
+    reason: str = ""  # for the reader
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """How module.yaml wants the module built; the defaults leave it to what is found in the folder."""
+
+    folder: str = ""  # sub-folder with the kbuild file
+    before: tuple[str, ...] = ()  # shell commands that run first, in the module's folder
+    arguments: tuple[str, ...] = ()  # more for make, NAME=value
+    tools: tuple[str, ...] = ()  # packages with programs that the build calls, e.g. flex
+
+
+@dataclass(frozen=True)
 class Expectation:
     """What module.yaml says; the defaults are what holds for a module without one."""
 
@@ -29,6 +48,8 @@ class Expectation:
     load: str = "ok"  # or the errno name that loading must fail with, e.g. "EINVAL"
     kernels: str = ""  # which releases it is meant for, e.g. ">=5.10" or ">=6.1,<7"; empty: all
     reloads: int = 3  # how often it is loaded and unloaded
+    build: BuildPlan = BuildPlan()
+    warnings: tuple[WarningRule, ...] = ()  # of the build; the first whose pattern matches decides
 
 
 _CONSTRAINT = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")

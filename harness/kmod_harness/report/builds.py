@@ -13,7 +13,13 @@ from kmod_harness.kbuild.make import Build
 from kmod_harness.report.rows import unique
 from kmod_harness.report.text import plain, seconds_text
 
-STYLES = {"built": "green", "unchanged": "dim", "failed": "bold red"}
+STYLES = {
+    "built": "green",
+    "unchanged": "dim",
+    "failed": "bold red",
+    "excluded": "dim",
+    "impossible": "bold yellow",
+}
 
 
 def print_builds(builds: Sequence[Build], stream: TextIO) -> None:
@@ -28,12 +34,16 @@ def print_builds(builds: Sequence[Build], stream: TextIO) -> None:
         line(f"{build.module.name} for {build.kernel.spec}: {build.state}{took}", STYLES[build.state])
         for path in build.objects:
             line(f"  {path}")
+        for text in build.notes:
+            line(f"  note: {text}")
         for text in build.warnings:
             line(f"  warning: {text}", "yellow")
         for text in build.problems:
             line(f"  | {text}")
         if build.state == "failed":
             line(f"  full log: {build.log}")
+        if build.hint:
+            line(f"  next: {build.hint}")
     if builds and all(build.state == "unchanged" for build in builds):
         modules = unique([build.module.name for build in builds])
         kernels = unique([build.kernel.spec for build in builds])

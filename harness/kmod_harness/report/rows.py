@@ -71,8 +71,8 @@ def _next_command(row: ResultRow) -> str:
     if row.next_command:
         return row.next_command
     where = f"--kernel {shlex.quote(row.kernel)} --module {shlex.quote(row.module_argument or row.module)}"
-    if row.outcome == "build-failed":
-        return f"invoke build {where}"
+    if row.outcome == "build-failed":  # building again would only fail again
+        return f"less {shlex.quote(str(row.log))}" if row.log else f"invoke build {where}"
     if row.outcome == "no-verdict":
         return "invoke doctor"
     return f"invoke shell {where}"

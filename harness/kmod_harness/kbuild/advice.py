@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""What a failed build needs, in one sentence, with the line to add. Pure but for the files of a work copy."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kmod_harness.kbuild.ways import KBUILD_FILES, Folder
+
+# Printed by a line that is added to the copied kbuild files, see report_flags.
+MARK = "kmod-harness: EXTRA_CFLAGS: "
+_REPORT = f"\n$(if $(obj),$(info {MARK}$(EXTRA_CFLAGS)))\n"
+_CHANGES = re.compile(r"-[DUfm]\S+|-std=\S+|-include\S*")  # flags that make another module
+_NOT_FOUND = (
+    re.compile(r"(?:sh|bash): (?:line )?\d+: (?P<tool>[\w.+-]+): (?:command )?not found"),
+    re.compile(r"^make(?:\[\d+\])?: (?P<tool>[\w.+-]+): (?:Command not found|No such file or directory)"),
+    re.compile(r"^env: '?(?P<tool>[\w.+-]+)'?: No such file"),
+    re.compile(r": (?P<tool>[\w+-]+): command not found"),
+)
+
+
+def ignores_extra_cflags(tree: Path) -> bool:
+    """Whether the kernel's kbuild no longer knows EXTRA_CFLAGS, as since v6.15."""
+    path = tree / "scripts" / "Makefile.lib"
+    return path.is_file() and "EXTRA_CFLAGS" not in path.read_text(errors="replace", encoding="utf-8")
+
+
+def report_flags(copy: Path, folder: Folder) -> None:
+    """Make the copied kbuild files that set EXTRA_CFLAGS say what came of it."""
+    for name, text in folder.texts.items():
+        path = copy / name
+        if text.flags and path.name in KBUILD_FILES and path.is_file():
+            content = path.read_text(errors="surrogateescape", encoding="utf-8")
+            if not content.endswith(_REPORT):
+                path.write_text(content + _REPORT, errors="surrogateescape", encoding="utf-8")
+
+
+def ignored_flags(lines: Iterable[str], copy: Path) -> list[str]:
+    """A problem when flags of EXTRA_CFLAGS, which report_flags made known, have not reached the compiler."""
+    said = [line.removeprefix(MARK) for line in lines if line.startswith(MARK)]
+    flags = dict.fromkeys(flag for line in said for flag in _words(line) if _CHANGES.fullmatch(flag))
+    if not flags:
+        return []
+    commands = "\n".join(path.read_text(errors="replace", encoding="utf-8") for path in copy.rglob(".*.o.cmd"))
+    lost = [flag for flag in flags if flag not in commands]
+    if not lost:
+        return []
+    return [
+        f"the kernel's kbuild ignores EXTRA_CFLAGS (since 6.15): {' '.join(lost)} did not reach the compiler"
+    ]
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
+
+
+def nothing_built(folder: Path, files: Folder, options: Sequence[str]) -> str:
+    """Why a build that went well has led to no module."""
+    if options:
+        return f"no module was built: {', '.join(options)} has no value"
+    below = sorted({str(Path(name).parent) for name, text in files.texts.items() if text.objects} - {"."})
+    if below:
+        return f"no module was built in {folder}; an obj-m is in {', '.join(below)}"
+    return f"no module was built: is obj-m set in {folder}?"
+
+
+def hint_for(problems: Sequence[str], lines: Sequence[str], folder: Path, *, extra_cflags: bool) -> str | None:
+    """What to do about a failed build; None when only its author knows.
+
+    extra_cflags: the module sets EXTRA_CFLAGS, and the kernel ignores it.
+    """
+    text = "\n".join(problems)
+    if "EXTRA_CFLAGS" in text or (extra_cflags and "error:" in text):
+        return f"write ccflags-y instead of EXTRA_CFLAGS in {folder}: kernels since 6.15 ignore EXTRA_CFLAGS"
+    tool = next((match["tool"] for line in lines for one in _NOT_FOUND if (match := one.search(line))), None)
+    if tool:
+        line = f"build: {{tools: [{tool}]}}"
+        return f"the build calls {tool}, which is not there: add `{line}` to {folder}/module.yaml"
+    option = re.search(r"no module was built: (CONFIG_\w+)", text)
+    if option:
+        return f"--make-arg {option[1]}=m"
+    below = re.search(r"an obj-m is in ([^,\n]+)", text)
+    if below:
+        return f"--module {folder / below[1]}"
+    return _plain_sentence(text, folder)
+
+
+def _plain_sentence(text: str, folder: Path) -> str | None:
+    """What some complaints of the compiler and modpost mean."""
+    header = re.search(r"fatal error: (\S+): No such file", text)
+    if header and any(folder.rglob(Path(header[1]).name)):
+        where = next(iter(sorted(folder.rglob(Path(header[1]).name))))
+        below = where.parent.relative_to(folder)
+        return (
+            f"{where} exists: add `ccflags-y += -I$(src)/{below}` to the kbuild file (since 6.13 kbuild "
+            "works in the module's folder, so paths relative to the kernel's tree no longer fit)"
+        )
+    if re.search(r"section mismatch.*\.init|reference.*\.init\.text", text):
+        return (
+            "code that stays uses code or data that is gone after init (__init): drop __init from what is used"
+        )
+    if re.search(r"section mismatch.*\.exit|reference.*\.exit\.text", text):
+        return (
+            "code that stays calls an __exit function, which need not be there: drop __exit from that function"
+        )
+    return None

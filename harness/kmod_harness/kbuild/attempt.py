@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""One way to build a module, tried in the sandbox and judged strictly."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import DeadlineError, HarnessError
+from kmod_harness.kbuild import advice, dkms, output
+from kmod_harness.kbuild.artefacts import Request
+from kmod_harness.kbuild.objects import object_problems
+from kmod_harness.kbuild.sandbox import Mount, View
+from kmod_harness.kbuild.shell import NOT_DONE_MARK, tree_link
+from kmod_harness.kbuild.surroundings import Surroundings
+from kmod_harness.kbuild.ways import Folder, Key
+from kmod_harness.kbuild.workcopy import WorkCopy
+from kmod_harness.kernels.arch import ARCHES
+
+MAKE_SECONDS = 900.0
+READ_SECONDS = 30.0  # for dkms.conf
+MAX_LINES = 400_000  # of output; more is a loop
+MAX_PROCESSES = 4096  # a Makefile that calls itself for ever ends here
+# pahole may be older than the kernel's and fail; modules load without BTF.
+WITHOUT_BTF = "CONFIG_DEBUG_INFO_BTF_MODULES="
+# What a failed build says when it wants to write beside the module's folder.
+WRITES_AROUND = ("Read-only file system", "No rule to make target '../", "can't create ../")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What came of one way."""
+
+    way: Key
+    lines: tuple[str, ...]  # of output, files named as the user knows them
+    objects: tuple[Path, ...]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what the user should know of how it was built
+    excluded: str = ""  # why the module is not meant for this kernel
+
+    @property
+    def good(self) -> bool:
+        """Whether it led to modules that can be loaded."""
+        return not self.problems and not self.excluded
+
+    @property
+    def weight(self) -> tuple[bool, int]:
+        """Of several failures the heaviest tells most: with a compiler's words, and the most that was done."""
+        return output.has_errors(self.lines), sum(" CC " in line for line in self.lines)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all ways of one build share."""
+
+    request: Request
+    work: WorkCopy
+    place: Surroundings
+    files: Mapping[str, str]  # of the copied folder, as scan gives them
+    folder: Folder
+    options: Sequence[str]  # CONFIG_X that nobody gives a value
+    jobs: int
+
+    def attempt(self, way: Key) -> Attempt:
+        """Try one way."""
+        if way == "dkms.conf":
+            return self._dkms()
+        if way == "make":
+            return self._judge(way, self._run(self._own_make()))
+        if way == "module.yaml":
+            plan = self.request.module.expectation.build
+            argv = self._kbuild(self.place.inside / plan.folder, plan.arguments)
+            script = "\n".join(["set -e", *plan.before, "exec " + shlex.join(argv)])
+            return self._judge(way, self._run(["bash", "-c", script]))
+        given = [f"{name}=m" for name in self.options] if way == "options" else []
+        if given:
+            given.append("KCFLAGS=" + " ".join(f"-D{name}_MODULE=1" for name in self.options))
+        note = f"nobody gives {', '.join(self.options)} a value: built with =m" if given else ""
+        return self._judge(way, self._run(self._kbuild(self.place.inside, given)), note=note)
+
+    def _kbuild(self, folder: Path, arguments: Sequence[str] = ()) -> list[str]:
+        return make_argv(self.request, folder, self.jobs, arguments)
+
+    def _common(self) -> list[str]:
+        """What every make gets: of the toolchain, the user, and modules that this one needs."""
+        symvers = " ".join(map(str, self.request.symvers))
+        return [WITHOUT_BTF, *([f"KBUILD_EXTRA_SYMBOLS={symvers}"] if symvers else []), *self.request.arguments]
+
+    def _own_make(self) -> list[str]:
+        tree = tree_link(self.request.kernel)
+        given = [f"{name}={tree}" for name in self.folder.tree_variables()]
+        return ["make", f"-j{self.jobs}", "--keep-going", *given, *self._common()]
+
+    # ---- dkms ------------------------------------------------------------------------------------------
+
+    def _dkms(self) -> Attempt:
+        request = self.request
+        text = (self.work.copy / dkms.DKMS_CONF).read_text(errors="replace", encoding="utf-8")
+        name, version = (dkms.field_of(text, f"PACKAGE_{what}") for what in ("NAME", "VERSION"))
+        links = self._dkms_links(name or request.module.name, version or "0")
+        arch = ARCHES[request.kernel.arch].name
+        given = [request.kernel.release, arch, str(tree_link(request.kernel)), name, version]
+        argv = ["bash", "-c", dkms.EVALUATE, "dkms.conf", *given]
+        done = self._run(argv, View(links=links), READ_SECONDS)
+        conf = dkms.parse_answers(done.output)
+        if conf is None:
+            said = [line for line in done.lines() if line.strip()]
+            problems = [f"{self.place.folder / dkms.DKMS_CONF} cannot be read", *said[-output.TAIL_LINES :]]
+            return Attempt("dkms.conf", tuple(done.lines()), (), tuple(problems), ())
+        if conf.excluded:
+            return Attempt("dkms.conf", (), (), (), (), excluded=f"dkms.conf: {conf.excluded}")
+        words = shlex.join([f"-j{self.jobs}", *self._common()])
+        folder = dkms.DKMS_TREE / conf.name / conf.version / "build"
+        script = dkms.build_script(
+            conf, tree=tree_link(request.kernel), folder=folder, release=request.kernel.release, words=words
+        )
+        view = View(links=links, environment={"CC": request.toolchain.compiler})
+        return self._judge("dkms.conf", self._run(["bash", "-c", script], view), expected=conf.built)
+
+    def _dkms_links(self, name: str, version: str) -> dict[Path, Path]:
+        inside = self.place.inside
+        links = {dkms.DKMS_TREE / name / version / what: inside for what in ("build", "source")}
+        return {**links, Path("/usr/src") / f"{name}-{version}": inside}
+
+    # ---- running and judging ---------------------------------------------------------------------------
+
+    def _run(
+        self, argv: Sequence[str], more: View | None = None, seconds: float = MAKE_SECONDS
+    ) -> process.Completed:
+        """Run a command in the module's folder; its output goes to the log."""
+        request = self.request
+        symbols = [Mount(path.parent, path.parent) for path in request.symvers]
+        mounts = (*self.place.mounts(), *symbols, self.work.mount())
+        view = View(mounts, cwd=self.place.inside)
+        limited = ["bash", "-c", f'ulimit -u {MAX_PROCESSES}; exec "$@"', "bash", *argv]
+        sandbox = request.toolchain.argv(limited, view + more if more else view)
+        deadline = Deadline(seconds, f"build {request.module.name} for {request.kernel.spec}")
+        counted = _Counter()
+        try:
+            done = process.run(
+                sandbox, deadline=deadline, log_to=self.work.log, check=False, on_line=counted.count
+            )
+        except (DeadlineError, _EndlessError) as error:
+            ended = f"kmod-harness stopped it: {error.message}"
+            lines = [
+                *self.work.log.read_text(errors="replace", encoding="utf-8").splitlines()[-output.TAIL_LINES :],
+                f"*** {ended}",
+            ]
+            return process.Completed(tuple(sandbox), 1, "\n".join(lines))
+        if done.output.startswith("bwrap: "):
+            raise HarnessError(
+                "the sandbox cannot be made",
+                evidence=done.lines()[:5],
+                hint="invoke doctor",
+                log=self.work.log,
+            )
+        return done
+
+    def _judge(
+        self, way: Key, done: process.Completed, *, expected: Sequence[str] = (), note: str = ""
+    ) -> Attempt:
+        failed = done.returncode != 0
+        lines = [self.place.name(line) for line in done.lines()]
+        named = output.name_files(lines, self.work.source, self.files)
+        rules = self.request.module.expectation.warnings
+        problems = output.find_problems(named, failed=failed, rules=rules)
+        objects = self._objects(expected)
+        if not failed and not objects:
+            problems.append(advice.nothing_built(self.place.folder, self.folder, self.options))
+        if not failed:
+            for path in objects:
+                problems += object_problems(path, self.request.kernel)
+            problems += advice.ignored_flags(named, self.work.copy)
+        wanted = [line.removeprefix(NOT_DONE_MARK) for line in lines if line.startswith(NOT_DONE_MARK)]
+        notes = [note] if note else []
+        notes += [f"the build calls {one}: not done here" for one in dict.fromkeys(wanted)]
+        warnings = output.find_warnings(named, rules)
+        return Attempt(
+            way=way,
+            lines=tuple(line for line in named if not line.startswith(advice.MARK)),
+            objects=tuple(objects),
+            problems=tuple(dict.fromkeys(problems)),
+            warnings=tuple(warnings),
+            notes=tuple(notes),
+        )
+
+    def _objects(self, expected: Sequence[str]) -> list[Path]:
+        """The .ko files, whether they exist or not: those that dkms.conf names, else all that there are."""
+        if expected:
+            return [self.work.copy / name for name in expected]
+        return ordered_objects(self.work.copy, self.place.inside)
+
+
+class _EndlessError(HarnessError):
+    """A build prints without end."""
+
+
+class _Counter:
+    """Ends a run that prints too much."""
+
+    def __init__(self) -> None:
+        self._lines = 0
+
+    def count(self, _line: str) -> None:
+        self._lines += 1
+        if self._lines > MAX_LINES:
+            raise _EndlessError(f"more than {MAX_LINES} lines of output")
+
+
+def make_argv(request: Request, folder: Path, jobs: int, arguments: Sequence[str] = ()) -> list[str]:
+    """kbuild's command line for a folder inside the sandbox."""
+    arch = ARCHES[request.kernel.arch]
+    argv = [
+        "make",
+        f"-j{jobs}",
+        "--keep-going",  # one broken file of forty does not hide what is wrong with others
+        f"--directory={request.kernel.build_tree}",
+        f"M={folder}",
+        f"ARCH={arch.make}",
+        f"CC={request.toolchain.compiler}",
+        WITHOUT_BTF,
+    ]
+    if request.symvers:
+        argv.append(f"KBUILD_EXTRA_SYMBOLS={' '.join(map(str, request.symvers))}")
+    return [*argv, *arguments, *request.arguments, "modules"]
+
+
+def ordered_objects(copy: Path, folder: Path) -> list[Path]:
+    """The .ko files that modules.order names, whether they exist or not; beside them others there are."""
+    listed: list[Path] = []
+    for order in sorted(copy.rglob("modules.order"), key=lambda path: len(path.parts)):
+        for name in order.read_text(encoding="utf-8").split():
+            # Absolute or relative paths, to .ko or .o: it has changed several times.
+            path = Path(name).with_suffix(".ko")
+            if path.is_absolute():
+                listed += [copy / path.relative_to(folder)] if path.is_relative_to(folder) else []
+            elif order.parent == copy or (order.parent / path).is_file():
+                listed.append(order.parent / path)
+    return list(dict.fromkeys([*listed, *sorted(copy.rglob("*.ko"))]))
