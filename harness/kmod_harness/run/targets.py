@@ -18,6 +18,7 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.base.settings import DATA, DEFAULT_KERNEL
 from kmod_harness.kbuild.program import build_program
+from kmod_harness.kbuild.sandbox import View
 from kmod_harness.kbuild.toolchain import HOST_ROOT, Toolchain, has_static_libc, resolve_toolchain
 from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.module.module import resolve_module
@@ -101,7 +102,7 @@ def _own_toolchain(workbench: Workbench) -> Toolchain:
     settings = workbench.settings
     if compiler := shutil.which("gcc"):
         real = Path(compiler).resolve()
-        toolchain = Toolchain(HOST_ROOT, compiler, store.file_digest(real), (settings.cache,))
+        toolchain = Toolchain(HOST_ROOT, compiler, store.file_digest(real), View())
         if has_static_libc(toolchain):
             return toolchain
     return resolve_toolchain(workbench.kernel(DEFAULT_KERNEL), settings, workbench.progress)
