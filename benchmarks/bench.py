@@ -43,7 +43,7 @@ class Context:
 
     def fleet(self, *, clone: bool = True, spares: int = 0) -> Fleet:
         """A fleet of its own; the caller closes it."""
-        return Fleet(self.settings, self.progress, MachineOptions(clone=clone, spares=spares))
+        return Fleet(self.settings, self.progress, MachineOptions(cold=not clone, spares=spares))
 
     def module(self, name: str = MODULE) -> Path:
         """The .ko of a module, by name or folder, built for the kernel."""

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("kernel")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     chosen = parser.parse_args(arguments)
-    options = Options(MachineOptions(clone=not chosen.cold))
+    options = Options(MachineOptions(cold=chosen.cold))
     with contextlib.closing(Workbench(Settings(), Silent(), options)) as workbench:
         kernel = workbench.kernel(chosen.kernel)
         ko = workbench.build([(resolve_module(chosen.module), kernel)])[0].objects[0] if chosen.module else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
+from kmod_harness.base.process import Completed
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import CACHE_VARIABLE, Settings
 from kmod_harness.features.trace import command as trace
@@ -49,9 +50,12 @@ WRONG = {
     "--frobnicate": "No idea what '--frobnicate' is!",
     "vm-test --frobnicate": "next: kmod-harness vm-test --help",
     "vm-test --kernel": "--kernel needed value",
-    "vm-test --reloads many": "'many' is no whole number",
+    "vm-test --reloads many": "--reloads many: want a whole number",
     "vm-test --reloads -1 --module plain": "--reloads -1: want 1 or more",
-    "vm-test --accel hvf --module plain": "no accelerator 'hvf': choose auto, kvm or tcg",
+    "vm-test --reloads 0 --module plain": "--reloads 0: want 1 or more",
+    "vm-test --jobs 0 --module plain": "--jobs 0: want 1 or more",
+    "vm-test --accel hvf --module plain": "--accel hvf: choose auto, kvm or tcg",
+    "vm-test --isolation none --module plain": "--isolation none: choose test, module or kernel",
     "vm-test --module plain --junit no/such/folder.xml": "mkdir -p",
     "vm-test --module plain --markdown plain": "it is a folder",
     "build --module nosuch": "unknown module 'nosuch'",
@@ -160,6 +164,16 @@ def test_wrong_timeout_factor(front: Front, factor: str) -> None:
     assert "Traceback" not in done.output
 
 
+PLUGIN = ("-p", "kmod_harness.front.plugin")
+
+
+def run_pytest(folder: Path, *words: str) -> Completed:
+    """pytest as a user of another project runs it."""
+    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
+    return process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=folder, check=False)
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -169,11 +183,10 @@ def test_wrong_timeout_factor(front: Front, factor: str) -> None:
         ("--kernel ./nowhere", "kernel ./nowhere: no such folder"),
     ],
 )
-def test_wrong_usage_of_the_plugin(front: Front, words: str, message: str) -> None:
-    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words.split(), "plain")
-    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=front.folder, check=False)
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.output
-    assert f"ERROR: {message}" in done.output
+def test_wrong_usage_of_the_plugin(front: Front, words: str, message: str, workers: tuple[str, ...]) -> None:
+    done = run_pytest(front.folder, *PLUGIN, *workers, *words.split(), "plain")
+    assert done.returncode == Exit.USAGE, done.output
+    assert f"error: {message}" in done.output
 
 
 def test_doctor_looks_at_a_cache_that_cannot_be(front: Front) -> None:
@@ -231,17 +244,16 @@ def test_what_is_wrong_is_told_before_a_machine_is_booted(
 ) -> None:
     monkeypatch.setattr(trace, "trace_on", lambda *_: pytest.fail("booted"))
     workbench = Workbench(Settings(cache=tmp_path), Silent())
-    monkeypatch.setattr(
-        "kmod_harness.run.workbench.resolve_kernel", lambda spec, *_: _only("6.12", spec, tmp_path)
-    )
+    monkeypatch.setattr("kmod_harness.run.workbench.check_kernels", lambda specs, *_: _only("6.12", specs))
+    monkeypatch.setattr("kmod_harness.run.workbench.resolve_kernel", lambda *_: pytest.fail("fetched"))
     with pytest.raises(UsageError, match=r"no kernel 6\.13"):
         trace.trace_unload("6.12", "6.13", "depend_s", workbench, sys.stdout)
 
 
-def _only(known: str, spec: str, folder: Path) -> Kernel:
-    if spec != known:
-        raise UsageError(f"no kernel {spec}")
-    return make_kernel(folder)
+def _only(known: str, specs: Iterable[str]) -> None:
+    for spec in specs:
+        if spec != known:
+            raise UsageError(f"no kernel {spec}")
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
@@ -250,8 +262,7 @@ def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tup
         "from kmod_harness.base.errors import HarnessError\n\n"
         "def test_it():\n    raise HarnessError('no machine')\n"
     )
-    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers)
-    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=tmp_path, check=False)
+    done = run_pytest(tmp_path, *PLUGIN, *workers)
     assert "1 failed" in done.output
     assert done.returncode == Exit.NO_VERDICT
 
@@ -261,8 +272,7 @@ def test_an_expected_failure_of_the_harness_is_none(tmp_path: Path) -> None:
         "import pytest\nfrom kmod_harness.base.errors import HarnessError\n"
         "@pytest.mark.xfail\ndef test_it():\n    raise HarnessError('no machine')\n"
     )
-    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=tmp_path, check=False)
+    done = run_pytest(tmp_path, *PLUGIN)
     assert "1 xfailed" in done.output
     assert done.returncode == Exit.OK
 
@@ -276,13 +286,50 @@ def test_all_modules_are_those_with_a_kbuild_file(tmp_path: Path, monkeypatch: p
     assert tasks._all_modules() == [str(tmp_path / "kmod" / name) for name in ("other", "plain")]
 
 
-def test_files_of_other_projects_are_left_alone(tmp_path: Path) -> None:
+THEIRS = """
+import sys
+import pytest
+
+@pytest.fixture
+def machine():
+    return "theirs"
+
+@pytest.mark.parametrize("kernel", ["gaussian", "laplacian"])
+def test_theirs(kernel, machine, request):
+    assert machine == "theirs"
+    assert request.config.getoption("--jobs") == request.config.getoption("--machine") == "3"
+    assert not [name for name in sys.modules if name.startswith("kmod_harness")]
+"""
+THEIR_OPTIONS = """
+def pytest_addoption(parser):
+    for name in ("--jobs", "--machine", "--cold", "--kernel", "--guard"):
+        parser.addoption(name)
+"""
+
+
+def test_a_project_that_has_not_asked_for_the_plugin(tmp_path: Path) -> None:
     (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n")
-    heavy = {"asyncio", "paramiko", "qemu", "rich", "yaml", "kmod_harness.base.process"}
-    (tmp_path / "test_theirs.py").write_text(
-        f"import sys\ndef test_theirs():\n    assert not {heavy} & sys.modules.keys()\n"
-    )
-    argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-    done = process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=tmp_path, check=False)
+    (tmp_path / "Kbuild").write_text("obj-m := theirs.o\n")
+    (tmp_path / "test_theirs.py").write_text(THEIRS)
+    (tmp_path / "conftest.py").write_text(THEIR_OPTIONS)
+    done = run_pytest(tmp_path, "--jobs", "3", "--machine", "3")
     assert done.returncode == 0, done.output
-    assert "1 passed" in done.output
+    assert "2 passed" in done.output
+
+
+def test_names_of_a_project_that_has_asked_for_the_plugin(tmp_path: Path) -> None:
+    """Its own fixtures and arguments are its own; files with the names of ours are left alone."""
+    (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n")
+    (tmp_path / "test_theirs.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('kernel', ['gaussian', 'laplacian'])\n"
+        "def test_theirs(kernel): assert kernel.endswith('ian')\n"
+        "class TestOther:\n"
+        "    @pytest.fixture\n"
+        "    def kernel(self): return 'sobel'\n"
+        "    def test_other(self, kernel): assert kernel == 'sobel'\n"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p kmod_harness.front.plugin\n")
+    done = run_pytest(tmp_path)
+    assert done.returncode == 0, done.output
+    assert "3 passed" in done.output

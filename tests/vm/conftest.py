@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base.settings import PROJECT
-from kmod_harness.front.items import kernel_specs
+from kmod_harness.front.plugin import kernel_specs
 from kmod_harness.target.guest import Guest
 
 KMOD = PROJECT / "kmod"
@@ -51,7 +51,7 @@ def _turn(item: pytest.Item, spec: str, kernels: list[str]) -> str:
 
 
 def _wanted(item: pytest.Item, kernels: list[str]) -> bool:
-    spec = item.callspec.params.get("kernel", kernels[0]) if hasattr(item, "callspec") else kernels[0]
+    spec = item.callspec.params.get("kernel_spec", kernels[0]) if hasattr(item, "callspec") else kernels[0]
     if item.get_closest_marker("one_kernel"):
         return bool(spec == kernels[0])
     if item.config.getoption("--every-kernel", default=False):

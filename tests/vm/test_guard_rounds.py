@@ -36,7 +36,7 @@ def guest(workbench: Workbench, kernel: Kernel) -> Iterator[Guest]:
     Otherwise who takes one object may fill a reserve that counts as in use: of the rest of a slab, and since
     7.0 of 60 more.
     """
-    machines = replace(workbench.options.machines, clone=False, spares=0, kernel_arguments=("slub_debug=FZP",))
+    machines = replace(workbench.options.machines, cold=True, spares=0, kernel_arguments=("slub_debug=FZP",))
     fleet = Fleet(workbench.settings, Silent(), machines)
     with contextlib.closing(fleet), fleet.machine(kernel, "rounds") as (_, booted):
         yield booted

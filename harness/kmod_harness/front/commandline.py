@@ -1,58 +1,70 @@
 # SPDX-License-Identifier: MIT
-"""invoke's command line, made stricter: pytest's short options, no option without its value, exit code 3."""
+"""invoke's command line, made of our table of options: nothing is guessed, and wrong usage ends with code 3."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from invoke import Argument, ParseError, Program, Task
+from invoke import Argument, Collection, Context, ParseError, Program, Task
 from invoke import Exit as InvokeExit
 
 from kmod_harness.base.errors import Exit
+from kmod_harness.front.ending import carry_out
+from kmod_harness.front.options import Given, Option, options_of, read
 
 if TYPE_CHECKING:
-    _Task = Task[..., Any]
+    _Task = Task[..., None]
 else:
     _Task = Task  # takes other type arguments at run time than its stubs say
 
-SHORT = {"keyword": "k", "exitfirst": "x"}  # as pytest has them; no other option has a short form
-
-
-def whole_number(text: str) -> int:
-    """The value of an option that wants a number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise ParseError(f"{text!r} is no whole number") from None
-
 
 class HarnessTask(_Task):
-    """A task whose options are what its parameters say, and nothing is guessed."""
+    """A command: a function that gets what the user typed and returns the exit code."""
 
-    def arg_opts(self, name: str, default: Any, taken_names: Iterable[str]) -> dict[str, Any]:
-        """Names and kind of one option."""
-        options = super().arg_opts(name, default, taken_names)
-        short = [SHORT[name]] if name in SHORT else []
-        options["names"] = [options["names"][0], *short]
-        if options.get("kind") is int:
-            options["kind"] = whole_number
-        return options
+    def __init__(self, function: Callable[[Given], Exit]) -> None:
+        def body(_context: Context, **typed: object) -> None:
+            code, last_words = carry_out(lambda: function(read(self.name, typed)))
+            if code != Exit.OK:
+                raise InvokeExit(last_words or None, code)
+
+        body.__doc__ = function.__doc__
+        super().__init__(body, name=function.__name__.replace("_", "-"), positional=())
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
-        """All options. One that can be repeated needs a value too, which invoke does not see by itself."""
-        arguments = super().get_arguments(ignore_unknown_help)
-        for argument in arguments:
-            if argument.kind is list:
-                argument.raw_value = None
-        return arguments
+        """What the table says; what may come without its flag comes first."""
+        options = sorted(options_of(self.name), key=lambda option: not option.positional)
+        return [_argument(option) for option in options]
+
+
+def _argument(option: Option) -> Argument:
+    argument = Argument(
+        names=(option.flag, option.short) if option.short else (option.flag,),
+        attr_name=option.key if option.key != option.flag else None,
+        kind=bool if option.switch else list if option.repeatable else str,
+        default=False if option.switch else None,
+        help=option.help,
+        positional=option.positional,
+    )
+    if option.repeatable:
+        argument.raw_value = None  # else invoke does not see that it needs a value too
+    return argument
+
+
+class Commands(Collection):
+    """The commands, in the order in which they are written down."""
+
+    def command(self, function: Callable[[Given], Exit]) -> Callable[[Given], Exit]:
+        """Make a function a command, under its own name."""
+        self.add_task(HarnessTask(function))
+        return function
 
 
 class HarnessProgram(Program):
-    """The console script: invoke's own command line, with our exit code for a wrong one."""
+    """invoke's own program, with our exit code for wrong usage."""
 
-    def parse_core(self, argv: list[str] | None) -> None:
+    def parse_core(self, argv: Any) -> None:
         """Options before the command."""
         try:
             super().parse_core(argv)
@@ -60,19 +72,36 @@ class HarnessProgram(Program):
             raise self._usage(error) from error
 
     def parse_tasks(self) -> None:
-        """Unknown commands and options."""
+        """The command and its options. `COMMAND --help` is help, and not a module of that name."""
+        words = self.core.unparsed
+        if words[1:2] in (["--help"], ["-h"]):
+            self.args.help.value, self.core.unparsed = words[0], []
         try:
             super().parse_tasks()
         except ParseError as error:
             raise self._usage(error) from error
 
+    def parse_cleanup(self) -> None:
+        """Help for a command that there is not."""
+        try:
+            super().parse_cleanup()
+        except ParseError as error:
+            raise self._usage(error) from error
+
     def print_help(self) -> None:
         """The commands; invoke's own options are for programs that run shell commands."""
-        print(f"Usage: {self.binary} COMMAND [OPTIONS]\n       {self.binary} COMMAND --help\n")
+        print(f"Usage: {self.called_as} COMMAND [OPTIONS]\n       {self.called_as} COMMAND --help\n")
         self.list_tasks()
+
+    def print_task_help(self, name: str) -> None:
+        """The options of a command, in the order of the table."""
+        options = options_of(name)
+        operands = "".join(f" {option.metavar}" for option in options if option.positional)
+        print(f"Usage: {self.called_as} {name}{operands} [OPTIONS]\n\n{self.collection[name].__doc__}\n")
+        self.print_columns([(option.usage, option.help) for option in options if not option.positional])
 
     def _usage(self, error: ParseError) -> InvokeExit:
         context = getattr(error, "context", None)
         command = f"{context.name} --help" if context and context.name else "--list"
         message = re.sub(r"Flag <Argument: ([\w-]+)[^>]*>", r"--\1", str(error))
-        return InvokeExit(f"error: {message}\nnext: {self.binary} {command}", Exit.USAGE)
+        return InvokeExit(f"error: {message}\nnext: {self.called_as} {command}", Exit.USAGE)

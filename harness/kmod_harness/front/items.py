@@ -1,34 +1,36 @@
 # SPDX-License-Identifier: MIT
-"""Modules as pytest items: what is collected from a module.yaml, run, and turned into a row of the report."""
+"""Modules as pytest items: what is collected for a module, run, and turned into a row of the report."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pytest
 
 from kmod_harness.base.errors import Failure, HarnessError, UsageError
-from kmod_harness.base.progress import Silent
-from kmod_harness.base.settings import DEFAULT_KERNEL, Settings
+from kmod_harness.kbuild.make import Build
+from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.expectation import kernel_matches
-from kmod_harness.module.module import Module, known_modules
+from kmod_harness.module.module import KBUILD_FILES, MANIFEST, Module, known_modules, resolve_module
 from kmod_harness.report.rows import ResultRow
-
-if TYPE_CHECKING:  # every pytest run of this Python imports the plugin: what is heavy comes with its first use
-    from kmod_harness.kbuild.make import Build
-    from kmod_harness.kernels.kernel import Kernel
-    from kmod_harness.run.pool import Ahead
-    from kmod_harness.run.workbench import Checked, Workbench
+from kmod_harness.run.workbench import Checked, Workbench
 
 TRACE_LINES = 20  # of a defect of our own
-WORKBENCH: pytest.StashKey[Workbench] = pytest.StashKey()
-NO_VERDICT: pytest.StashKey[bool] = pytest.StashKey()
-AHEAD: pytest.StashKey[Ahead[str, ResultRow]] = pytest.StashKey()
-ROWS: pytest.StashKey[list[ResultRow]] = pytest.StashKey()
+
+
+class Run(Protocol):
+    """What the items need of the run that they are part of."""
+
+    @property
+    def workbench(self) -> Workbench:
+        """The run's kernels, builds and machines."""
+
+    def result(self, item: ModuleItem) -> ResultRow:
+        """The row of a module, from now or from before."""
 
 
 class CheckFailure(Exception):  # noqa: N818 (a result)
@@ -39,76 +41,56 @@ class CheckFailure(Exception):  # noqa: N818 (a result)
         self.row = row
 
 
-def workbench_of(config: pytest.Config) -> Workbench:
-    """The run's workbench, made when it is first needed."""
-    if WORKBENCH not in config.stash:
-        from kmod_harness.machine.accelerator import parse_request
-        from kmod_harness.run.fleet import MachineOptions, default_spares, parse_isolation
-        from kmod_harness.run.workbench import Options, Workbench
-
-        options = Options(
-            machines=MachineOptions(
-                accelerator=parse_request(config.getoption("--accel")),
-                machine=config.getoption("--machine"),
-                isolation=parse_isolation(config.getoption("--isolation")),
-                clone=not config.getoption("--cold"),
-                spares=default_spares(),
-                kernel_arguments=tuple(config.getoption("--kernel-arg")),
-            ),
-            make_arguments=tuple(config.getoption("--make-arg")),
-            reloads=config.getoption("--reloads"),
-            guard=config.getoption("--guard"),
-        )
-        config.stash[WORKBENCH] = Workbench(Settings(), Silent(), options)
-    return config.stash[WORKBENCH]
-
-
-def kernel_specs(config: pytest.Config) -> list[str]:
-    """What --kernel says, each once."""
-    return list(dict.fromkeys(config.getoption("--kernel"))) or [DEFAULT_KERNEL]
-
-
 class ModuleFile(pytest.File):
-    """A module's folder."""
+    """A module's folder, as the file in it that pytest may be pointed at."""
 
-    def collect(self) -> Iterable[pytest.Item]:
+    def __init__(
+        self, *, run: Run, kernels: Sequence[str], module: Module | None = None, **rest: object
+    ) -> None:
+        super().__init__(**rest)  # type: ignore[arg-type]
+        self._run = run
+        self._kernels = kernels
+        self._module = module  # None: not looked at yet
+
+    @classmethod
+    def of(cls, module: Module, session: pytest.Session, run: Run, kernels: Sequence[str]) -> ModuleFile:
+        """For a module that is known already."""
+        names = (MANIFEST, *KBUILD_FILES)
+        path = next(module.path / name for name in names if (module.path / name).is_file())
+        about = {"run": run, "kernels": kernels, "module": module, "name": module.name}
+        return cls.from_parent(session, path=path, **about)  # type: ignore[arg-type]
+
+    def collect(self) -> Iterator[ModuleItem]:
         """One test for each kernel."""
-        from kmod_harness.module.module import resolve_module
-
         try:
-            module = resolve_module(str(self.path.parent))
+            module = self._module or resolve_module(str(self.path.parent))
         except UsageError as error:
             raise self.CollectError(str(error)) from error
-        for spec in kernel_specs(self.config):
-            yield ModuleItem.from_parent(self, name=f"{module.name}[{spec}]", module=module, spec=spec)
+        for spec in self._kernels:
+            name = f"{module.name}[{spec}]"
+            yield ModuleItem.from_parent(self, name=name, module=module, spec=spec, run=self._run)
 
 
 class ModuleItem(pytest.Item):
     """One module on one kernel."""
 
-    def __init__(self, *, module: Module, spec: str, **rest: object) -> None:
+    def __init__(self, *, module: Module, spec: str, run: Run, **rest: object) -> None:
         super().__init__(**rest)  # type: ignore[arg-type]
         self.module = module
         self.spec = spec
+        self._run = run
         self.add_marker("vm")
 
     def runtest(self) -> None:
         """Build, boot, load, unload, judge; or wait for the job that does."""
-        ahead = self.config.stash.get(AHEAD, None)
-        row = ahead.result(self.nodeid, self.try_module) if ahead else self.try_module()
-        self.user_properties += [("kernel", self.workbench.kernel(self.spec).release), ("outcome", row.outcome)]
-        self.config.stash[ROWS].append(row)
+        row = self._run.result(self)
+        self.user_properties += [("kernel", self.kernel().release), ("outcome", row.outcome)]
         if row.bad:
             raise CheckFailure(row)
 
-    @property
-    def workbench(self) -> Workbench:
-        """The run's."""
-        return workbench_of(self.config)
-
     def kernel(self) -> Kernel:
         """The kernel; skips the test when the module is not meant for it."""
-        kernel = self.workbench.kernel(self.spec)
+        kernel = self._run.workbench.kernel(self.spec)
         if not kernel_matches(self.module.expectation.kernels, kernel.release):
             pytest.skip(f"{self.module.name} is for kernels {self.module.expectation.kernels}")
         return kernel
@@ -116,15 +98,15 @@ class ModuleItem(pytest.Item):
     def try_module(self) -> ResultRow:
         """All steps. May run in any thread."""
         started = time.monotonic()
-        (build,) = self.workbench.build([(self.module, self.kernel())])
+        (build,) = self._run.workbench.build([(self.module, self.kernel())])
         if build.state == "failed":
             return build_failure_row(build, time.monotonic() - started)
         if build.state == "excluded":
             pytest.skip(f"{self.module.name} is not for {build.kernel.release}: {build.problems[0]}")
         if build.state == "impossible":
             raise HarnessError(build.problems[0], evidence=build.problems[1:], hint=build.hint)
-        with self.workbench.progress.task(f"{self.module.name} on {self.spec}") as task:
-            checked = self.workbench.check(self.module, build.kernel, task.update)
+        with self._run.workbench.progress.task(f"{self.module.name} on {self.spec}") as task:
+            checked = self._run.workbench.check(self.module, build.kernel, task.update)
             row = result_row(build, checked, time.monotonic() - started)
             task.conclude(row.outcome)
         return row

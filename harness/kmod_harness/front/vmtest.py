@@ -1,131 +1,121 @@
 # SPDX-License-Identifier: MIT
-"""`vm-test`: pytest with our plugin, shown in our own way."""
+"""`vm-test`: pytest runs the modules that were chosen; nothing of it is seen but what it is good at."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
-from kmod_harness.front import items as module_tests
-from kmod_harness.module.module import KBUILD_FILES, MANIFEST, Module, resolve_module
+from kmod_harness.base.settings import DEFAULT_KERNEL
+from kmod_harness.front.engine import Engine
+from kmod_harness.front.items import ModuleFile
+from kmod_harness.front.options import Given
+from kmod_harness.module.module import Module
 from kmod_harness.report.files import check_writable
 from kmod_harness.report.matrix import markdown_matrix
 from kmod_harness.report.rows import ResultRow
 from kmod_harness.report.table import print_results
 from kmod_harness.run.workbench import Workbench
 
-EXITS = {
-    pytest.ExitCode.OK: Exit.OK,
-    pytest.ExitCode.TESTS_FAILED: Exit.CHECK_FAILED,
-    pytest.ExitCode.INTERRUPTED: Exit.NO_VERDICT,
-    pytest.ExitCode.INTERNAL_ERROR: Exit.NO_VERDICT,
-    pytest.ExitCode.USAGE_ERROR: Exit.USAGE,
-    pytest.ExitCode.NO_TESTS_COLLECTED: Exit.USAGE,
-}
 
+class Front:
+    """A plugin that takes the place of pytest's own collecting and reporting."""
 
-@dataclass(frozen=True)
-class Selection:
-    """What to test, and where to write about it."""
-
-    modules: Sequence[str]  # names or paths
-    kernels: Sequence[str]  # specs
-    keyword: str = ""  # pytest's -k
-    exit_first: bool = False  # pytest's -x
-    junit: Path | None = None
-    markdown: Path | None = None
-    jobs: int = 0  # machines at a time; 0: as the host allows
-
-
-class Reporter:
-    """Takes the place of pytest's terminal reporter: progress while it runs, our table at the end."""
-
-    def __init__(self, workbench: Workbench) -> None:
-        self._workbench = workbench
-        self._config: pytest.Config | None = None
+    def __init__(self, engine: Engine, modules: Sequence[Module], kernels: Sequence[str]) -> None:
+        self._engine = engine
+        self._modules = modules
+        self._kernels = kernels
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Hand our workbench to the plugin and silence pytest's own reporter."""
-        config.stash[module_tests.WORKBENCH] = self._workbench
+        """Silence pytest's own reporter."""
+        config.addinivalue_line("markers", "vm: boots virtual machines")
         config.pluginmanager.unregister(name="terminalreporter")
-        self._config = config
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """A module.yaml that cannot be read."""
-        if report.failed:
-            raise pytest.UsageError(str(report.longrepr))
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> bool:
+        """The items are those of our modules on our kernels: no file is looked for."""
+        for module in self._modules:
+            file = ModuleFile.of(module, session, self._engine, self._kernels)
+            session.items += file.collect()
+        hook = session.config.hook
+        hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+        hook.pytest_collection_finish(session=session)
+        session.testscollected = len(session.items)
+        return True
 
     def pytest_internalerror(self, excrepr: object) -> None:
         """A defect of ours: the traceback is the message."""
         print(excrepr, file=sys.stderr)
 
-    def rows(self) -> list[ResultRow]:
-        """The results so far."""
-        return self._config.stash[module_tests.ROWS] if self._config else []
+
+def _own_options(given: Given) -> list[str]:
+    """What pytest itself is told."""
+    words = ["-c", os.devnull, "--rootdir", str(Path.cwd()), "--noconftest", "-p", "no:cacheprovider"]
+    words += ["--capture=no"]
+    if given.keyword:
+        words += ["-k", given.keyword]
+    if given.exitfirst:
+        words.append("-x")
+    if given.junit:
+        words += [f"--junit-xml={given.junit}", "-o", "junit_family=xunit2"]
+    return words
 
 
-def _kbuild_file(module: Module) -> Path:
-    """The file that pytest is pointed at."""
-    names = (MANIFEST, *KBUILD_FILES)
-    return next(module.path / name for name in names if (module.path / name).is_file())
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The user's settings and plugins of pytest are for the user's tests."""
+    theirs = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PYTEST_")}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        os.environ.update(theirs)
 
 
-def _pytest_arguments(selection: Selection, modules: Sequence[Module]) -> list[str]:
-    arguments = [str(_kbuild_file(module)) for module in modules]
-    # The user's own pytest settings are for the user's own tests.
-    arguments += ["-c", os.devnull, "--rootdir", str(Path.cwd()), "--noconftest"]
-    arguments += ["-p", "no:cacheprovider", "--capture=no"]
-    for spec in selection.kernels:
-        arguments += ["--kernel", spec]
-    arguments += ["--jobs", str(selection.jobs)]
-    if selection.keyword:
-        arguments += ["-k", selection.keyword]
-    if selection.exit_first:
-        arguments.append("-x")
-    if selection.junit:
-        arguments += [f"--junit-xml={selection.junit}", "-o", "junit_family=xunit2"]
-    return arguments
-
-
-def run(selection: Selection, workbench: Workbench) -> Exit:
+def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
     """Test the modules on the kernels, print the table, return the exit code.
 
-    Raises UsageError for names that cannot be resolved; a kernel that cannot be had right now costs only its
-    own results.
+    Raises UsageError for kernels and files that cannot be; a kernel that cannot be had right now costs only
+    its own results.
     """
     started = time.monotonic()
-    for path in (selection.junit, selection.markdown):
+    for path in (given.junit, given.markdown):
         if path:
             check_writable(path)
-    if selection.jobs < 0:
-        raise UsageError(f"--jobs {selection.jobs}: want 1 or more")
-    modules = [resolve_module(name) for name in selection.modules]
-    for spec in selection.kernels:
-        try:
-            workbench.kernel(spec)
-        except UsageError:
-            raise
-        except HarnessError:
-            pass  # its tests will say so
-    reporter = Reporter(workbench)
-    code = pytest.main(_pytest_arguments(selection, modules), plugins=[reporter])
-    rows = reporter.rows()
+    kernels = list(dict.fromkeys(given.kernels)) or [DEFAULT_KERNEL]
+    workbench.check_kernels(kernels)
+    engine = Engine(lambda: workbench, given.jobs)
+    with _undisturbed():
+        code = pytest.main(_own_options(given), plugins=[engine, Front(engine, modules, kernels)])
+    if engine.wrong_usage:
+        raise engine.wrong_usage
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and given.keyword:
+        raise UsageError(f"no test matches -k {given.keyword}")
     seconds = time.monotonic() - started
-    print_results(rows, seconds, sys.stdout)
-    if selection.markdown:
-        selection.markdown.write_text(
-            markdown_matrix(rows, seconds), encoding="utf-8", errors="surrogateescape"
-        )
-    if code == pytest.ExitCode.NO_TESTS_COLLECTED:
-        raise UsageError(f"no test matches -k {selection.keyword}" if selection.keyword else "no tests")
-    if code == pytest.ExitCode.INTERRUPTED and not any(row.outcome == "no-verdict" for row in rows):
+    print_results(engine.rows, seconds, sys.stdout)
+    if given.markdown:
+        text = markdown_matrix(engine.rows, seconds)
+        given.markdown.write_text(text, encoding="utf-8", errors="surrogateescape")
+    return _exit(code, engine.rows)
+
+
+def _exit(code: int, rows: Sequence[ResultRow]) -> Exit:
+    """What the rows say, if pytest got as far as that: no result is never a pass."""
+    if code == pytest.ExitCode.USAGE_ERROR:
+        return Exit.USAGE
+    if any(row.outcome == "no-verdict" for row in rows):
+        return Exit.NO_VERDICT
+    if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
-    return EXITS[pytest.ExitCode(code)]
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or not rows:
+        raise HarnessError("nothing was tested", hint="invoke doctor")
+    return Exit.CHECK_FAILED if any(row.bad for row in rows) else Exit.OK

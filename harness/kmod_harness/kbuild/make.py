@@ -30,7 +30,7 @@ from kmod_harness.kbuild.toolchain import resolve_toolchain
 from kmod_harness.kbuild.ways import Key, find_ways, read_folder
 from kmod_harness.kbuild.workcopy import WorkCopy
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.module.module import Module, needed_modules
+from kmod_harness.module.module import Module
 
 # What the harness itself says to make: another value would build something else than asked for.
 RESERVED = ("M", "O", "MO", "KBUILD_EXTMOD", "KBUILD_OUTPUT")
@@ -114,8 +114,8 @@ def _plan(pairs: Sequence[tuple[Module, Kernel]]) -> dict[_Key, tuple[Module, Ke
     """What to build, in an order in which dependencies come first; with each all that it depends on."""
     plan: dict[_Key, tuple[Module, Kernel, tuple[Path, ...]]] = {}
     for module, kernel in pairs:
-        for one in (*needed_modules(module), module):
-            needed = tuple(other.path for other in needed_modules(one))
+        for one in (*module.needed, module):
+            needed = tuple(other.path for other in one.needed)
             plan.setdefault((one.path, kernel), (one, kernel, needed))
     return plan
 

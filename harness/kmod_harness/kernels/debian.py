@@ -61,12 +61,9 @@ def resolve_debian(
 ) -> Kernel:
     """The newest kernel that the name means, downloaded when it is not in the cache."""
     choices = known_choices(settings, arch, progress, refresh=refresh)
-    matching = select(spec, choices, arch)
-    if not matching:
-        raise UsageError(f"unknown kernel {spec!r}; {offer(choices, arch)}", hint="invoke kernels")
     missing: HarnessError | None = None
     tries = 0
-    for choice in matching:
+    for choice in matching(spec, choices, arch):
         named = f"{choice.packages.release} {choice.packages.version}"
         if choice.cached:
             if missing:
@@ -130,6 +127,14 @@ def select(spec: str, choices: Sequence[Choice], arch: Arch) -> list[Choice]:
     kind = [one for one in choices if one.flavour == wish.flavour]
     series = kind[0].packages.series if kind and wish.series == LATEST else wish.series
     return [one for one in kind if one.packages.series == series]
+
+
+def matching(spec: str, choices: Sequence[Choice], arch: Arch) -> list[Choice]:
+    """The same, at least one; UsageError tells what there is instead."""
+    found = select(spec, choices, arch)
+    if not found:
+        raise UsageError(f"unknown kernel {spec!r}; {offer(choices, arch)}", hint="invoke kernels")
+    return found
 
 
 def offered(choices: Sequence[Choice]) -> list[str]:

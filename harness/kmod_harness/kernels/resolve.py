@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,22 @@ def resolve_kernel(spec: str, settings: Settings, progress: Progress, *, refresh
             "the path of a kernel build tree or of a folder with .deb files",
             hint="invoke kernels",
         )
+
+
+def check_kernels(specs: Iterable[str], settings: Settings, progress: Progress) -> None:
+    """UsageError for the first spec that cannot be right, before a kernel is fetched for any.
+
+    Lists of packages may be fetched; HarnessError when there are none to look into.
+    """
+    arch = host_arch()
+    choices: list[debian.Choice] = []
+    with store.explained(settings):
+        for spec in specs:
+            if debian.is_debian_spec(spec) and "/" not in spec:
+                choices = choices or debian.known_choices(settings, arch, progress)
+                debian.matching(spec, choices, arch)
+            elif not any(Path(spec).expanduser().glob("*.deb")):
+                resolve_kernel(spec, settings, progress)  # files that are here
 
 
 def _resolve_folder(spec: str, folder: Path, settings: Settings, progress: Progress) -> Kernel:

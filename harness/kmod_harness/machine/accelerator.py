@@ -8,10 +8,9 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from kmod_harness.base import store
-from kmod_harness.base.errors import UsageError
 from kmod_harness.machine import kvm
 
 Request = Literal["auto", "kvm", "tcg"]
@@ -25,13 +24,6 @@ class Accelerator:
 
     name: str  # "kvm" or "tcg"
     reason: str
-
-
-def parse_request(text: str) -> Request:
-    """Check a word of the command line."""
-    if text not in ("auto", "kvm", "tcg"):
-        raise UsageError(f"no accelerator {text!r}: choose auto, kvm or tcg")
-    return cast(Request, text)
 
 
 def choose(request: Request, cache: Path) -> Accelerator:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ class Module:
     name: str  # of the folder; for people and on the command line
     path: Path  # absolute
     expectation: Expectation
+    needed: tuple[Module, ...] = ()  # what module.yaml wants loaded first, theirs before them, each once
 
 
 def module_folders() -> list[Path]:
@@ -46,15 +48,37 @@ def resolve_module(path_or_name: str) -> Module:
     """The module with this name under kmod/, or in this folder.
 
     UsageError when there is none (it lists those there are), or for a wrong module.yaml: its own or that of a
-    module it depends on.
+    module it depends on, directly or not.
     """
-    module = _load(path_or_name)
-    needed_modules(module)
-    return module
+    return resolve_modules([path_or_name])[0]
 
 
-def _load(path_or_name: str) -> Module:
-    path = _find_folder(path_or_name)
+def resolve_modules(names: Iterable[str]) -> list[Module]:
+    """The same for several, each once, in order; what several need is read once."""
+    read: dict[Path, Module] = {}
+    return list(dict.fromkeys(_read(_find_folder(name), read) for name in names))
+
+
+def _read(path: Path, read: dict[Path, Module], above: tuple[Path, ...] = ()) -> Module:
+    """The module in this folder, which those in the folders `above` depend on."""
+    if path in above:
+        circle = " -> ".join(one.name for one in (*above[above.index(path) :], path))
+        raise UsageError(f"modules depend on each other in a circle: {circle} (depends in module.yaml)")
+    if path not in read:
+        expectation = _expectation(path)
+        needed: dict[Path, Module] = {}
+        for name in expectation.depends:
+            folder = path.parent / name
+            if not folder.is_dir():
+                raise UsageError(f"{path / MANIFEST}: depends: {name}: there is no folder {folder}")
+            direct = _read(folder.resolve(), read, (*above, path))
+            needed |= {one.path: one for one in (*direct.needed, direct) if one.path not in needed}
+        read[path] = Module(path.name, path, expectation, tuple(needed.values()))
+    return read[path]
+
+
+def _expectation(path: Path) -> Expectation:
+    """What the module.yaml of a module's folder says."""
     if not any((path / name).is_file() for name in KBUILD_FILES):
         raise UsageError(
             f"{path}: neither {' nor '.join(KBUILD_FILES)} in it, so it is no module",
@@ -62,29 +86,10 @@ def _load(path_or_name: str) -> Module:
         )
     manifest = path / MANIFEST
     if not manifest.is_file():
-        return Module(path.name, path, Expectation())
+        return Expectation()
     from kmod_harness.module.manifest import read_manifest  # noqa: PLC0415 (PyYAML is slow to import)
 
-    return Module(path.name, path, read_manifest(manifest))
-
-
-def needed_modules(module: Module, above: tuple[Path, ...] = ()) -> list[Module]:
-    """The modules that module.yaml wants loaded first, theirs before them, each once.
-
-    UsageError for one that is not there and for those that need each other.
-    """
-    if module.path in above:
-        circle = " -> ".join(path.name for path in (*above, module.path))
-        raise UsageError(f"modules depend on each other in a circle: {circle} (depends in module.yaml)")
-    result: dict[Path, Module] = {}
-    for name in module.expectation.depends:
-        folder = module.path.parent / name
-        if not folder.is_dir():
-            raise UsageError(f"{module.path / MANIFEST}: depends: {name}: there is no folder {folder}")
-        needed = _load(str(folder))
-        for one in (*needed_modules(needed, (*above, module.path)), needed):
-            result.setdefault(one.path, one)
-    return list(result.values())
+    return read_manifest(manifest)
 
 
 def _find_folder(path_or_name: str) -> Path:

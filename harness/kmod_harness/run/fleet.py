@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from kmod_harness.base import process, store
 from kmod_harness.base.deadline import Deadline
@@ -59,14 +59,6 @@ Isolation = Literal["test", "module", "kernel"]
 Pair = tuple[Machine, Guest]
 
 
-def parse_isolation(text: str) -> Isolation:
-    """Check a word of the command line."""
-    for word in get_args(Isolation):
-        if text == word:
-            return word  # type: ignore[no-any-return]
-    raise UsageError(f"no isolation {text!r}: choose {', '.join(get_args(Isolation))}")
-
-
 def default_jobs() -> int:
     """How many machines at a time: one for each core, as far as memory goes."""
     return max(1, min(cores(), _available_memory() // MACHINE_MEMORY))
@@ -90,7 +82,7 @@ class MachineOptions:
     accelerator: accelerators.Request = "auto"
     machine: str = "q35"
     isolation: Isolation = "test"  # who gets a machine of its own
-    clone: bool = True  # start machines from a template where that works
+    cold: bool = False  # boot each, though it could be cloned from a template
     spares: int = 0  # how many are kept ready beside those at work
     kernel_arguments: tuple[str, ...] = ()  # more for the kernel's command line
 
@@ -246,7 +238,7 @@ class Fleet:
     def _clone(self, kernel: Kernel, recipe: Recipe, folder: Path, stack: ExitStack) -> Machine | None:
         """A clone, entered into `stack`; None where there is to be none. A failing template is remade once."""
         for what_next in ("making the template anew", "booting instead"):
-            if not self.options.clone or kernel in self._cold:
+            if self.options.cold or kernel in self._cold:
                 return None
             try:
                 template = ensure(recipe, self._settings, self._progress, warm_up, folder)

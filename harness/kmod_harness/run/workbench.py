@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from kmod_harness.base.settings import PROJECT, Settings
 from kmod_harness.kbuild.make import Build, build_all, check_arguments
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.kernel_modules import canonical, dependencies, with_dependencies
-from kmod_harness.kernels.resolve import resolve_kernel
+from kmod_harness.kernels.resolve import check_kernels, resolve_kernel
 from kmod_harness.machine.machine import GuestPausedError
-from kmod_harness.module.module import Module, needed_modules, resolve_module
+from kmod_harness.module.module import Module, resolve_module
 from kmod_harness.run.fleet import Fleet, MachineOptions
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import OK
@@ -34,13 +35,11 @@ class Options:
 
     machines: MachineOptions = field(default_factory=MachineOptions)
     make_arguments: tuple[str, ...] = ()
-    reloads: int | None = None  # instead of what module.yaml says
+    reloads: int | None = None  # 1 or more, instead of what module.yaml says
     guard: bool = False  # force_rmmod guards the modules while they are tested
 
     def __post_init__(self) -> None:
         check_arguments(self.make_arguments)
-        if self.reloads is not None and self.reloads < 1:
-            raise UsageError(f"--reloads {self.reloads}: want 1 or more")
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,24 @@ class Workbench:
         """End the machines that are still there."""
         self.fleet.close()
 
+    def check_kernels(self, specs: Iterable[str]) -> None:
+        """UsageError for a spec that cannot be right; nothing is fetched but lists of packages.
+
+        Without these a name may be right, and whoever needs the kernel will say what is missing.
+        """
+        try:
+            check_kernels(specs, self.settings, self.progress)
+        except UsageError:
+            raise
+        except HarnessError:
+            return
+
+    def kernels(self, specs: Iterable[str]) -> list[Kernel]:
+        """The kernels for several specs, each once. UsageError for a wrong one before any is fetched."""
+        unique = list(dict.fromkeys(specs))
+        self.check_kernels(unique)
+        return [self.kernel(spec) for spec in unique]
+
     def kernel(self, spec: str) -> Kernel:
         """The kernel for a spec. Raises UsageError for a wrong one, HarnessError for one that cannot be had."""
         if spec in self._no_kernels:
@@ -87,7 +104,7 @@ class Workbench:
         """Build modules and what they depend on, in parallel; the results in the order of `pairs`."""
         wanted = list(pairs)
         for module, kernel in pairs:
-            wanted += [(needed, kernel) for needed in needed_modules(module)]
+            wanted += [(needed, kernel) for needed in module.needed]
             if self.options.guard:
                 wanted.append((rescue_module(), kernel))
         missing = [pair for pair in dict.fromkeys(wanted) if (pair[0].path, pair[1].spec) not in self._builds]
@@ -151,7 +168,7 @@ class Workbench:
         That is the kernel's own modules it uses, what module.yaml names, and its folder's other modules
         that it uses.
         """
-        ours = [(one, one.expectation.params) for one in needed_modules(build.module)]
+        ours = [(one, one.expectation.params) for one in build.module.needed]
         objects: dict[str, tuple[Path, dict[str, str]]] = {}
         for module, parameters in ours:
             for path in self._builds[module.path, build.kernel.spec].objects:
@@ -172,6 +189,7 @@ class Workbench:
         return result
 
 
+@functools.cache
 def rescue_module() -> Module:
     """The rescue module's sources, which come with a checkout only."""
     folder = PROJECT / "kmod" / RESCUE_MODULE

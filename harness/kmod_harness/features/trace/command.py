@@ -66,8 +66,7 @@ def trace_unload(kernel: str, against: str, module: str, workbench: Workbench, o
     """Print the way out on a kernel as a tree; with `against` that of two kernels side by side."""
     specs = [kernel, against] if against else [kernel]
     resolve_module(module)  # what is wrong is told before a machine is booted
-    for spec in specs:
-        workbench.kernel(spec)
+    workbench.kernels(specs)
     traces = [trace_on(spec, module, workbench) for spec in specs]
     if against:
         titles = tuple(trace.release for trace in traces)

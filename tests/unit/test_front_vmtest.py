@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""`vm-test` from what was typed to its exit code; kernels, builds and machines are stand-ins."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from kmod_harness.base.errors import Exit, HarnessError, UsageError
+from kmod_harness.base.settings import CACHE_VARIABLE
+from kmod_harness.front import tasks, vmtest
+from kmod_harness.front.options import Given
+from kmod_harness.kbuild.make import Build
+from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.module import manifest
+from kmod_harness.module.module import Module
+from kmod_harness.report.rows import ResultRow
+from kmod_harness.run.workbench import Checked, Workbench
+from kmod_harness.verdict.finding import Outcome
+from kmod_harness.verdict.lifecycle import Verdict
+from kmod_harness.verdict.observation import Ending, Observation
+
+OBSERVATION = Observation((), (), 0, 0, Ending.COMPLETE, "", (), Path("console.log"))
+MODULES = {"top": "depends: [base]", "second": "depends: [base]", "base": ""}
+KERNELS = ("5.10", "6.12")
+
+
+@pytest.fixture
+def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each thing was done, by its name. All modules pass."""
+    count: Counter[str] = Counter()
+
+    def resolve(spec: str, *_: object) -> Kernel:
+        count[f"resolve {spec}"] += 1
+        return Kernel(spec, f"{spec}.0", "x86_64", tmp_path, tmp_path, tmp_path, "gcc", "nowhere")
+
+    def check(specs: Iterable[str], *_: object) -> None:
+        count["check " + " ".join(specs)] += 1
+
+    def build(_: Workbench, pairs: Sequence[tuple[Module, Kernel]]) -> list[Build]:
+        return [Build(*pair, (tmp_path,), None, "built", (), (), 0.0, tmp_path) for pair in pairs]
+
+    def tested(_: Workbench, module: Module, kernel: Kernel, __: Callable[[str], None]) -> list[Checked]:
+        count[f"test {module.name} on {kernel.spec}"] += 1
+        return [Checked(module.name, Verdict(Outcome.PASSED, (), (), ()), OBSERVATION)]
+
+    def counted_read(path: Path) -> object:
+        count[f"read {path.parent.name}"] += 1
+        return read(path)
+
+    read = manifest.read_manifest
+    monkeypatch.setattr(manifest, "read_manifest", counted_read)
+    monkeypatch.setattr("kmod_harness.run.workbench.resolve_kernel", resolve)
+    monkeypatch.setattr("kmod_harness.run.workbench.check_kernels", check)
+    monkeypatch.setattr(Workbench, "build", build)
+    monkeypatch.setattr(Workbench, "check", tested)
+    for name, text in MODULES.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Kbuild").write_text(f"obj-m := {name}.o\n")
+        (tmp_path / name / "module.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return count
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_everything_is_resolved_and_read_once(done: Counter[str], jobs: int) -> None:
+    given = Given(modules=(*MODULES, "top"), kernels=(*KERNELS, "6.12"), jobs=jobs)
+    assert tasks.vm_test(given) == Exit.OK
+    assert done == Counter(
+        [
+            "check 5.10 6.12",
+            *(f"resolve {spec}" for spec in KERNELS),
+            *(f"read {name}" for name in MODULES),
+            *(f"test {name} on {spec}" for name in MODULES for spec in KERNELS),
+        ]
+    )
+
+
+def test_the_settings_of_the_users_own_tests(
+    done: Counter[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-n 2 --frobnicate")
+    monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --frobnicate\n")
+    (tmp_path / "conftest.py").write_text("raise SystemExit('theirs')\n")
+    assert tasks.vm_test(Given(modules=("top",), kernels=("6.12",))) == Exit.OK
+    assert done["test top on 6.12"] == 1
+
+
+def test_only_what_matches(done: Counter[str], capsys: pytest.CaptureFixture[str]) -> None:
+    given = Given(modules=tuple(MODULES), kernels=KERNELS, keyword="base and 6.12")
+    assert tasks.vm_test(given) == Exit.OK
+    assert "1 passed" in capsys.readouterr().out
+    assert [what for what in done if what.startswith("test")] == ["test base on 6.12"]
+
+
+@pytest.mark.parametrize("keyword", ["nosuch", "module.yaml", "tmp"])
+def test_nothing_matches(done: Counter[str], keyword: str) -> None:
+    with pytest.raises(UsageError, match=f"no test matches -k {keyword}"):
+        tasks.vm_test(Given(modules=tuple(MODULES), kernels=KERNELS, keyword=keyword))
+    assert not [what for what in done if what.startswith("resolve")]
+
+
+@pytest.mark.parametrize("code", [*pytest.ExitCode])
+def test_no_rows_are_never_a_pass(code: pytest.ExitCode) -> None:
+    if code == pytest.ExitCode.USAGE_ERROR:
+        assert vmtest._exit(code, []) == Exit.USAGE
+    else:
+        with pytest.raises((HarnessError, KeyboardInterrupt)):
+            vmtest._exit(code, [])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected"),
+    [
+        (("passed", "skipped"), Exit.OK),
+        (("passed", "crashed"), Exit.CHECK_FAILED),
+        (("crashed", "no-verdict"), Exit.NO_VERDICT),
+    ],
+)
+def test_exit_code_is_what_the_rows_say(outcomes: Sequence[str], expected: Exit) -> None:
+    rows = [ResultRow("top", "6.12", outcome, 1.0) for outcome in outcomes]
+    assert vmtest._exit(pytest.ExitCode.TESTS_FAILED, rows) == expected
