@@ -2,7 +2,7 @@
 """The one door to the outside: every process of the harness is started here.
 
 Commands are argv lists, get no standard input unless given, run in a session of their own (Ctrl-C reaches
-only us, and we end them), and die with the thread that started them.
+only us, and we end them), and die with the thread that started them. `talk` is for the few that ask the user.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ Process = subprocess.Popen[bytes]
 # (preexec_fn) is not safe once threads are running.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 EVIDENCE_LINES = 20
+TALK_GRACE_SECONDS = 5.0  # for apt-get and dpkg to stop in an orderly way
 
 
 @dataclass(frozen=True)
@@ -137,10 +138,11 @@ def start(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: int = subprocess.DEVNULL,
-    stdout: int | IO[bytes] = subprocess.PIPE,
-    stderr: int | IO[bytes] = subprocess.STDOUT,
+    stdin: int | None = subprocess.DEVNULL,
+    stdout: int | IO[bytes] | None = subprocess.PIPE,
+    stderr: int | IO[bytes] | None = subprocess.STDOUT,
     pass_fds: Sequence[int] = (),
+    own_session: bool = True,
 ) -> Process:
     """Start a process that dies with the calling thread. The caller ends it with `end`."""
     for program in (DIE_WITH_PARENT[0], argv[0]):
@@ -155,7 +157,7 @@ def start(
         stdout=stdout,
         stderr=stderr,
         pass_fds=pass_fds,
-        start_new_session=True,
+        start_new_session=own_session,
     )
 
 
@@ -243,6 +245,24 @@ def run(
     if check and returncode != 0:
         raise CommandError(completed, hint=hint, log=log_to)
     return completed
+
+
+def talk(argv: Sequence[str], *, deadline: Deadline) -> int:
+    """Run a command that may ask the user, on our own terminal; returns its exit code.
+
+    Ctrl-C reaches the command too. One that has become root, as sudo does, is beyond our signals: when the
+    deadline passes (DeadlineError) it may go on.
+    """
+    process = start(argv, stdin=None, stdout=None, stderr=None, own_session=False)
+    try:
+        if not wait(process, deadline.remaining()):
+            raise _too_late(Completed(tuple(argv), 0, ""), deadline)
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(PermissionError):
+                process.terminate()
+            wait(process, TALK_GRACE_SECONDS)
+    return process.returncode
 
 
 def _too_late(completed: Completed, deadline: Deadline, log: Path | None = None) -> DeadlineError:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
@@ -25,6 +26,9 @@ TOOLS = {
     "dpkg-deb": ("dpkg", "unpacks packages"),
     "setpriv": ("util-linux", "ends our processes with us"),
 }
+INSTALL_SECONDS = 1200.0  # the time to type a password is in it
+APT_ERROR = 100  # exit code of apt-get; sudo has others
+NAMESPACE_SETTINGS = ("unprivileged_userns_clone=1", "apparmor_restrict_unprivileged_userns=0")
 FREE_GIB = 4  # five kernels, four toolchains and their downloads take 3.4 GiB
 
 
@@ -48,18 +52,27 @@ def install_command(packages: list[str]) -> list[str]:
 
 
 def install(packages: list[str]) -> None:
-    """Install packages on the host: the only step that may need root. Raises HarnessError."""
+    """Install packages on the host: the only step that may need root. Raises HarnessError.
+
+    sudo may ask for a password: it gets our terminal.
+    """
     if not packages:
         return
+    by_hand = f"as root: {shlex.join(install_command(packages)).removeprefix('sudo ')}"
     if os.geteuid() != 0 and shutil.which("sudo") is None:
-        raise HarnessError(
-            f"not installed: {', '.join(packages)}",
-            hint=f"as root: {shlex.join(install_command(packages)).removeprefix('sudo ')}",
-        )
-    process.run(_as_root("apt-get", "update"), deadline=Deadline(300, "apt-get update"), check=False)
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    command = install_command(packages)
-    process.run(command, deadline=Deadline(1200, "installing packages"), env=environment, on_line=print)
+        raise HarnessError(f"not installed: {', '.join(packages)}", hint=by_hand)
+    print(f"installing {', '.join(packages)}", "" if os.geteuid() == 0 else "(sudo may ask for your password)")
+    sys.stdout.flush()
+    _apt_get("update", "-qq", by_hand=by_hand, fine=(0, APT_ERROR))  # old lists may do
+    _apt_get("install", "--yes", "--no-install-recommends", *packages, by_hand=by_hand)
+
+
+def _apt_get(*words: str, by_hand: str, fine: Collection[int] = (0,)) -> None:
+    # Not through our environment: sudo clears it.
+    argv = _as_root("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", *words)
+    code = process.talk(argv, deadline=Deadline(INSTALL_SECONDS, f"apt-get {words[0]}"))
+    if code not in fine:
+        raise HarnessError(f"{shlex.join(argv)}: exit code {code}", hint=by_hand)
 
 
 def _tools() -> Iterator[DoctorRow]:
@@ -77,7 +90,7 @@ def _sandbox() -> DoctorRow:
         process.run(argv, deadline=Deadline(10, "bwrap"))
     except Failure as error:
         detail = (error.evidence or (error.message,))[-1]
-        mend = "sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
+        mend = shlex.join(_as_root("sysctl", *(f"kernel.{name}" for name in NAMESPACE_SETTINGS)))
         return DoctorRow("user namespaces", "missing", detail, mend if shutil.which("bwrap") else "")
     return DoctorRow("user namespaces", "ok", "bwrap can make a sandbox")
 
