@@ -31,7 +31,8 @@ class Front:
     cache: Path
     scratch: Path
 
-    def _env(self, environment: dict[str, str]) -> dict[str, str]:
+    def environment(self, **environment: str) -> dict[str, str]:
+        """Ours, with changes."""
         own = {CACHE_VARIABLE: str(self.cache), "TMPDIR": str(self.scratch), "COLUMNS": "80"}
         return os.environ | own | environment
 
@@ -40,13 +41,18 @@ class Front:
         deadline = Deadline(SECONDS, "kmod-harness")
         argv = [str(PROGRAM), *words]
         return process.run(
-            argv, deadline=deadline, cwd=self.folder, env=self._env(environment), input=stdin, check=False
+            argv,
+            deadline=deadline,
+            cwd=self.folder,
+            env=self.environment(**environment),
+            input=stdin,
+            check=False,
         )
 
     @contextlib.contextmanager
     def start(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         """Start a command, to be disturbed; it has ended when the context is left."""
-        started = process.start([str(PROGRAM), *words], cwd=self.folder, env=self._env({}))
+        started = process.start([str(PROGRAM), *words], cwd=self.folder, env=self.environment())
         try:
             yield started
         finally:

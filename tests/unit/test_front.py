@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -74,14 +73,6 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("words", ["--list", "graph --help", "doctor"])
-def test_a_reader_that_leaves(front: Front, words: str) -> None:
-    left = process.run(
-        ("sh", "-c", f"{PROGRAM} {words} | true"), deadline=Deadline(SECONDS, words), cwd=front.folder
-    )
-    assert left.output == ""
-
-
 @pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bubblewrap (package bubblewrap)")
 def test_the_modules_of_this_machine(front: Front) -> None:
     """Seen through a /proc that has nothing but a list of modules: not every host's kernel has one."""
@@ -101,18 +92,8 @@ def test_the_modules_of_this_machine(front: Front) -> None:
     assert order.lines()[0] == "1. rmmod vms"
 
 
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """A command takes the signals that end it; the tests want them back."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
-
-
-@pytest.mark.parametrize("words", WRONG)
 @pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("words", WRONG)
 def test_wrong_usage(
     front: Front, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

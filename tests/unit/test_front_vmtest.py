@@ -18,6 +18,7 @@ from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module import manifest
 from kmod_harness.module.module import Module
 from kmod_harness.report.rows import ResultRow
+from kmod_harness.run import workbench
 from kmod_harness.run.workbench import Checked, Workbench
 from kmod_harness.verdict.finding import Outcome
 from kmod_harness.verdict.lifecycle import Verdict
@@ -125,3 +126,32 @@ def test_no_rows_are_never_a_pass(code: pytest.ExitCode) -> None:
 def test_exit_code_is_what_the_rows_say(outcomes: Sequence[str], expected: Exit) -> None:
     rows = [ResultRow("top", "6.12", outcome, 1.0) for outcome in outcomes]
     assert vmtest._exit(pytest.ExitCode.TESTS_FAILED, rows) == expected
+
+
+@pytest.mark.parametrize("command", [tasks.build, tasks.vm_test, tasks.trace_unload])
+def test_all_kernels_are_looked_at_before_one_is_fetched(
+    done: Counter[str], command: Callable[[Given], Exit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(specs: Iterable[str], *_: object) -> None:
+        raise UsageError(f"unknown kernel {[*specs][-1]}")
+
+    monkeypatch.setattr("kmod_harness.run.workbench.check_kernels", check)
+    given = Given(modules=("top",), watched="top", kernels=("6.12", "6.99"), kernel="6.12", against="6.99")
+    with pytest.raises(UsageError, match=r"unknown kernel 6\.99"):
+        command(given)
+    assert not [what for what in done if what.startswith("resolve")]
+
+
+def test_a_kernel_that_cannot_be_had_costs_only_its_own_results(
+    done: Counter[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_network(*_: object) -> None:
+        raise HarnessError("no network")
+
+    resolve = vars(workbench)["resolve_kernel"]
+    monkeypatch.setattr(workbench, "check_kernels", no_network)
+    monkeypatch.setattr(
+        workbench, "resolve_kernel", lambda spec, *_: no_network() if spec == "6.12" else resolve(spec, *_)
+    )
+    assert tasks.vm_test(Given(modules=("top",), kernels=KERNELS)) == Exit.NO_VERDICT
+    assert "1 passed, 1 no verdict" in capsys.readouterr().out

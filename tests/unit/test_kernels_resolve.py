@@ -111,6 +111,18 @@ def test_flavours_are_listed_apart(mirror: FakeMirror, settings: Settings) -> No
     ]
 
 
+def test_specs_are_checked_without_fetching_a_kernel(
+    mirror: FakeMirror, settings: Settings, tmp_path: Path
+) -> None:
+    add_kernel(mirror)
+    (tmp_path / "one.deb").touch()
+    resolve.check_kernels(["6.12-cloud", KERNEL, "latest-cloud", str(tmp_path)], settings, Silent())
+    for wrong in ("6.99", "nonsense", "./nowhere", str(settings.cache)):
+        with pytest.raises(UsageError):
+            resolve.check_kernels(["6.12-cloud", wrong], settings, Silent())
+    assert "download" not in {call.split()[0] for call in mirror.calls()}
+
+
 def test_only_harmless_commands_are_given_to_apt(mirror: FakeMirror, settings: Settings) -> None:
     add_kernel(mirror)
     resolve.resolve_kernel("6.12-cloud", settings, Silent())

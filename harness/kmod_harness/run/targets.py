@@ -21,7 +21,7 @@ from kmod_harness.kbuild.program import build_program
 from kmod_harness.kbuild.sandbox import View
 from kmod_harness.kbuild.toolchain import HOST_ROOT, Toolchain, has_static_libc, resolve_toolchain
 from kmod_harness.kernels.kernel_modules import canonical
-from kmod_harness.module.module import resolve_module
+from kmod_harness.module.module import Module, resolve_modules
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.address import parse_address
 from kmod_harness.target.board import open_board
@@ -78,7 +78,8 @@ def open_target(choice: Choice, workbench: Workbench) -> Iterator[Opened]:
         ):
             yield board, named
     else:
-        with machine_with(choice.kernel or DEFAULT_KERNEL, choice.modules, workbench, "target") as opened:
+        modules = resolve_modules(choice.modules)
+        with machine_with(choice.kernel or DEFAULT_KERNEL, modules, workbench, "target") as opened:
             yield opened
 
 
@@ -110,12 +111,11 @@ def _own_toolchain(workbench: Workbench) -> Toolchain:
 
 @contextlib.contextmanager
 def machine_with(
-    spec: str, modules: Sequence[str], workbench: Workbench, label: str
+    spec: str, modules: Sequence[Module], workbench: Workbench, label: str
 ) -> Iterator[tuple[Guest, tuple[str, ...]]]:
     """A virtual machine in which modules are loaded, what they need before them; and their names."""
-    chosen = [resolve_module(name) for name in modules]
     kernel = workbench.kernel(spec)
-    builds = workbench.build([(one, kernel) for one in chosen])
+    builds = workbench.build([(one, kernel) for one in modules])
     for build in builds:
         if build.state == "failed":
             raise HarnessError(f"{build.module.name} cannot be built", evidence=build.problems, log=build.log)

@@ -10,7 +10,7 @@ from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.features.trace.calltree import side_by_side, tree
 from kmod_harness.features.trace.ftrace import Call, parse_graph, record_call
 from kmod_harness.features.trace.way_out import Taken, take_steps
-from kmod_harness.module.module import resolve_module
+from kmod_harness.module.module import Module, resolve_module
 from kmod_harness.run.targets import machine_with
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.commands import CommandTarget
@@ -52,12 +52,12 @@ def only_call(text: str) -> Call:
     return calls[0]
 
 
-def trace_on(kernel: str, module: str, workbench: Workbench) -> Trace:
+def trace_on(kernel: str, module: Module, workbench: Workbench) -> Trace:
     """Load a module on a machine with that kernel, and watch it leave."""
     release, arch = workbench.kernel(kernel).release, workbench.kernel(kernel).arch
     with machine_with(kernel, [module], workbench, "trace-unload") as (guest, loaded):
         if len(loaded) != 1:
-            raise UsageError(f"{module} has {len(loaded)} modules: choose a folder with one")
+            raise UsageError(f"{module.name} has {len(loaded)} modules: choose a folder with one")
         call = only_call(record_unload(guest, loaded[0], SYSTEM_CALLS[arch]))
     return Trace(loaded[0], release, call.microseconds / 1e3, take_steps(call))
 
@@ -65,9 +65,9 @@ def trace_on(kernel: str, module: str, workbench: Workbench) -> Trace:
 def trace_unload(kernel: str, against: str, module: str, workbench: Workbench, out: TextIO) -> Exit:
     """Print the way out on a kernel as a tree; with `against` that of two kernels side by side."""
     specs = [kernel, against] if against else [kernel]
-    resolve_module(module)  # what is wrong is told before a machine is booted
+    resolved = resolve_module(module)  # what is wrong is told before a machine is booted
     workbench.kernels(specs)
-    traces = [trace_on(spec, module, workbench) for spec in specs]
+    traces = [trace_on(spec, resolved, workbench) for spec in specs]
     if against:
         titles = tuple(trace.release for trace in traces)
         out.write(side_by_side((titles[0], titles[1]), traces[0].steps, traces[1].steps))
