@@ -40,7 +40,9 @@ class Notes(Silent):
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMirror:
     fake = FakeMirror(tmp_path / "mirror")
     monkeypatch.setenv("PATH", f"{fake.folder / 'bin'}:{os.environ['PATH']}")
-    table = Releases({"trixie": Release("trixie", (Suite("trixie", "main"),))}, FLAVOURS, {}, (), "trixie", ())
+    table = Releases(
+        {"trixie": Release("trixie", (Suite("trixie", "main"),))}, FLAVOURS, {}, (), "trixie", (), "", ()
+    )
     for module in ("catalogue", "debian", "packages", "flavours"):
         monkeypatch.setattr(f"kmod_harness.kernels.{module}.load_releases", lambda: table)
     keyring = tmp_path / "keyring.gpg"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * The first process of the virtual machine: mounts the pseudo file systems, loads the kernel modules that the
- * machine itself needs (/boot-modules/order, one file name a line), brings the network up, starts our agent
- * and the SSH server and then only reaps children. It is a static program because a shell script costs 0.7 s under
- * emulation.
+ * machine itself needs (/boot-modules/order, one file name a line), mounts the rest of them for modprobe, brings the
+ * network up, starts our agent and the SSH server and then only reaps children. It is a static program because a
+ * shell script costs 0.7 s under emulation.
  *
  * What appears on the console: "harness: ready" once SSH connections are accepted, or
  * "harness: cannot <what>: <errno text>" for what failed; init goes on as far as it can.
@@ -21,11 +21,18 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MODULE_FOLDER "/boot-modules"
+/*
+ * A driver that asks user space for its firmware waits until somebody answers, and here nobody does. This tells it at
+ * once that there is none (Linux Documentation/driver-api/firmware/fallback-mechanisms.rst). It exists where
+ * CONFIG_FW_LOADER_USER_HELPER is on; other kernels never ask.
+ */
+#define NO_FIRMWARE_HELPER "/proc/sys/kernel/firmware_config/ignore_sysfs_fallback"
 #define SSH_LISTENS ":0016 00000000:0000 0A" /* /proc/net/tcp: port 22, state LISTEN */
 
 static void complain(const char *what, const char *object)
@@ -72,6 +79,20 @@ static void load_modules(void)
 			close(fd);
 	}
 	fclose(order);
+}
+
+/* The kernel's own modules with modprobe's indexes: read-only, since all copies of the machine share it. */
+static void mount_modules(void)
+{
+	struct utsname name;
+	char folder[sizeof(name.release) + 16];
+
+	uname(&name);
+	snprintf(folder, sizeof(folder), "/lib/modules/%s", name.release);
+	mkdir("/lib/modules", 0755);
+	mkdir(folder, 0755);
+	if (mount("/dev/vda", folder, "squashfs", MS_RDONLY, NULL) < 0)
+		complain("mount", folder);
 }
 
 static void bring_up(const char *name, const char *address, const char *mask)
@@ -145,6 +166,9 @@ int main(void)
 	mount_one("debugfs", "/sys/kernel/debug");
 	mount_one("tracefs", "/sys/kernel/tracing");
 	load_modules();
+	mount_modules();
+	if (access(NO_FIRMWARE_HELPER, W_OK) == 0)
+		write_file(NO_FIRMWARE_HELPER, "1");
 	bring_up("lo", "127.0.0.1", "255.0.0.0");
 	bring_up("eth0", "10.0.2.15", "255.255.255.0");
 	start(agent);

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kmod_harness.features.graph.view import View
     from kmod_harness.run.workbench import Workbench
 
-CACHED_RESULTS = ("build", "modules", "programs", "initramfs", "vmlinux", "templates", "logs")
+CACHED_RESULTS = ("build", "modules", "programs", "initramfs", "module-trees", "vmlinux", "templates", "logs")
 namespace = Commands()
 
 

@@ -18,9 +18,17 @@ def canonical(name: str) -> str:
     return name.partition(".")[0].replace("-", "_")
 
 
+MODULE_ENDINGS = (".ko", ".ko.xz", ".ko.zst")
+
+
+def module_files(folder: Path) -> list[Path]:
+    """All modules below a folder, sorted; not those behind links (build/, source/)."""
+    return sorted(path for path in folder.rglob("*.ko*") if path.name.endswith(MODULE_ENDINGS))
+
+
 @functools.lru_cache(maxsize=32)
 def _index(folder: Path) -> dict[str, Path]:
-    return {canonical(path.name): path for path in folder.rglob("*.ko*") if ".ko" in path.suffixes}
+    return {canonical(path.name): path for path in module_files(folder)}
 
 
 def read_module(path: Path) -> bytes:

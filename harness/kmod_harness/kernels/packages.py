@@ -70,3 +70,9 @@ def unpack_guest_packages(settings: Settings, progress: Progress) -> Path:
     """The folder with the guest's programs: the row `guest` of vm/kernels.yaml."""
     releases = load_releases()
     return unpack_packages(releases.guest_release, releases.guest_packages, settings, progress, kind="guest")
+
+
+def unpack_image_packages(settings: Settings, progress: Progress) -> Path:
+    """The folder with depmod and mksquashfs: the row `image` of vm/kernels.yaml."""
+    releases = load_releases()
+    return unpack_packages(releases.image_release, releases.image_packages, settings, progress, kind="tools")

@@ -40,6 +40,8 @@ class Releases:
     toolchain: tuple[str, ...]  # packages of every toolchain root
     guest_release: str
     guest_packages: tuple[str, ...]
+    image_release: str
+    image_packages: tuple[str, ...]
 
 
 @cache
@@ -64,7 +66,7 @@ def _parse(data: Any) -> Releases:
         name: Release(name, tuple(_suite(name, suite) for suite in row["suites"]))
         for name, row in data["releases"].items()
     }
-    for release in [*data["compilers"].values(), data["guest"]["release"]]:
+    for release in [*data["compilers"].values(), data["guest"]["release"], data["image"]["release"]]:
         if release not in releases:
             raise ValueError(f"unknown release {release}")
     return Releases(
@@ -74,6 +76,8 @@ def _parse(data: Any) -> Releases:
         toolchain=tuple(data["toolchain"]),
         guest_release=data["guest"]["release"],
         guest_packages=tuple(data["guest"]["packages"]),
+        image_release=data["image"]["release"],
+        image_packages=tuple(data["image"]["packages"]),
     )
 
 

@@ -159,6 +159,7 @@ def boot(
     *,
     seconds: float = BOOT_SECONDS,
     memory: Memory | None = None,
+    disk: Path | None = None,
 ) -> Iterator[Machine]:
     """Boot a machine and yield it when the guest accepts SSH; QEMU has ended when the context is left.
 
@@ -166,7 +167,7 @@ def boot(
     Raises BootError, GuestPausedError, QemuDiedError, GuestPanic.
     """
     deadline = Deadline(seconds, "boot")
-    with start_qemu(spec, accelerator, files, folder, deadline, memory) as machine:
+    with start_qemu(spec, accelerator, files, folder, deadline, memory, disk) as machine:
         machine.wait_ready(deadline)
         machine.personalise(deadline)
         yield machine
@@ -180,6 +181,7 @@ def start_qemu(
     folder: Path,
     deadline: Deadline,
     memory: Memory | None = None,
+    disk: Path | None = None,
 ) -> Iterator[Machine]:
     """Start QEMU and connect to its monitor and to the agent's port, whoever answers there."""
     with contextlib.ExitStack() as stack:
@@ -202,6 +204,7 @@ def start_qemu(
             agent_fd=inherited[1],
             console=console.path,
             memory=memory,
+            disk=disk,
         )
         errors = stack.enter_context((folder / "qemu.log").open("wb"))
         qemu = process.start(argv, stdout=errors, pass_fds=inherited)

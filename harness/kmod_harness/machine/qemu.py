@@ -53,12 +53,13 @@ def qemu_argv(
     agent_fd: int,
     console: Path,
     memory: Memory | None = None,
+    disk: Path | None = None,
 ) -> list[str]:
     """The whole command line.
 
     boot: None for a machine whose state comes in through the monitor. monitor_fd, agent_fd: inherited ends of
     connected sockets; the one speaks QMP, the other is the guest's virtio-serial port "agent". console: file
-    for the serial line. memory: None for ordinary memory.
+    for the serial line. memory: None for ordinary memory. disk: image that the guest reads only.
     """
     bus = spec.device_bus
     return [
@@ -78,6 +79,7 @@ def qemu_argv(
         # A file needs no reader: the console is recorded whatever happens to us.
         *("-chardev", f"file,id=console,path={_escape(console)}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"),
+        *(_disk_options(bus, disk) if disk else ()),
         *("-device", f"virtio-serial-{bus}", "-chardev", f"socket,id=agent,fd={agent_fd}"),
         *("-device", "virtserialport,chardev=agent,name=agent"),
         # Port 0: the host's kernel picks a free one, there is no moment in which somebody else can take it.
@@ -95,6 +97,11 @@ def _memory_options(spec: MachineSpec, memory: Memory) -> tuple[str, ...]:
 def _boot_options(boot: BootFiles) -> tuple[str, ...]:
     files = ("-kernel", str(boot.kernel), "-initrd", str(boot.initramfs))
     return (*files, "-append", boot.command_line)
+
+
+def _disk_options(bus: str, disk: Path) -> tuple[str, ...]:
+    drive = f"if=none,id=disk,file={_escape(disk)},format=raw,readonly=on"
+    return ("-drive", drive, "-device", f"virtio-blk-{bus},drive=disk")
 
 
 def _escape(path: Path) -> str:

@@ -47,6 +47,7 @@ class Recipe:
     spec: MachineSpec
     accelerator: str
     files: BootFiles
+    disk: Path | None = None  # with the kernel's own modules
 
     def key(self) -> str:
         """Changes whenever anything does that could make a saved machine useless, QEMU's program included."""
@@ -55,7 +56,7 @@ class Recipe:
             raise process.MissingToolError(f"{self.spec.qemu} is not installed", hint="invoke doctor")
         identity = [FORMAT, json.dumps(asdict(self.spec)), self.accelerator]
         identity += [str(self.files.command_line)]
-        for path in (Path(qemu).resolve(), self.files.kernel, self.files.initramfs):
+        for path in filter(None, (Path(qemu).resolve(), self.files.kernel, self.files.initramfs, self.disk)):
             status = path.stat()
             identity += [str(path), str(status.st_size), str(status.st_mtime_ns)]
         return store.digest(*identity)
@@ -142,7 +143,7 @@ def _make(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with progress.task("machine template"), store.publishing(folder) as part:
         memory = Memory(part / "memory", shared=True)
-        cold = boot(recipe.spec, recipe.accelerator, recipe.files, logs, memory=memory)
+        cold = boot(recipe.spec, recipe.accelerator, recipe.files, logs, memory=memory, disk=recipe.disk)
         with cold as machine, _as_clone_error("no template"):
             warm_up(machine)
             boot_id = _save(machine, part / "state")
@@ -198,7 +199,7 @@ def clone(template: Template, folder: Path, *, seconds: float = CLONE_SECONDS) -
     recipe = template.recipe
     with contextlib.ExitStack() as stack:
         with _as_clone_error("no clone"):
-            qemu = start_qemu(recipe.spec, recipe.accelerator, None, folder, deadline, memory)
+            qemu = start_qemu(recipe.spec, recipe.accelerator, None, folder, deadline, memory, recipe.disk)
             machine = stack.enter_context(qemu)
             _restore(machine, template, deadline)
         yield machine

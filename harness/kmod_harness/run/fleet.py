@@ -37,6 +37,7 @@ from kmod_harness.machine.machine import (
     QemuDiedError,
     boot,
 )
+from kmod_harness.machine.module_tree import module_tree
 from kmod_harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line
 from kmod_harness.machine.spec import MachineSpec, load_machine_spec
 from kmod_harness.machine.template import CloneError, Recipe, clone, ensure, forget
@@ -230,7 +231,9 @@ class Fleet:
                 machine = self._clone(kernel, recipe, folder, stack)
                 if machine is None:
                     seconds = KVM_BOOT_SECONDS if recipe.accelerator == "kvm" else BOOT_SECONDS
-                    cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds)
+                    cold = boot(
+                        recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds, disk=recipe.disk
+                    )
                     machine = stack.enter_context(cold)
             runner = OwnRunner(stack.enter_context(connect_to(machine)), machine.agent)
             yield machine, Guest(runner, machine.console)
@@ -263,7 +266,9 @@ class Fleet:
                 image = uncompressed_kernel(kernel.image, self._settings.cache)
                 parameters = kernel_command_line(spec, host_tsc_khz(), self.options.kernel_arguments)
                 files = BootFiles(image, self._initramfs(kernel, spec), parameters)
-                self._recipes[kernel] = Recipe(spec, self.accelerator().name, files)
+                self._recipes[kernel] = Recipe(
+                    spec, self.accelerator().name, files, module_tree(kernel, self._settings, self._progress)
+                )
             return self._recipes[kernel]
 
     def _initramfs(self, kernel: Kernel, spec: MachineSpec) -> Path:
