@@ -20,7 +20,7 @@ from kmod_harness.verdict.splats import Splat, find_splats
 GOLDEN = Path(__file__).parent / "golden"
 LOGS = sorted(GOLDEN.glob("*.log"))
 # Kinds of which nobody has a log yet.
-WITHOUT_LOG = {"debug-object", "kmsan", "netdev-leak", "workqueue"}
+WITHOUT_LOG = {"kmsan", "netdev-leak", "workqueue"}
 
 
 def read_golden(path: Path) -> tuple[list[str], list[str]]:
@@ -37,7 +37,7 @@ def as_records(lines: list[str]) -> list[KernelRecord]:
     read = list(kernel_lines(lines))
     timed = any(line.certain for line in read)
     return [
-        KernelRecord(number, 4, line.seconds or 0.0, line.text)
+        KernelRecord(number, 4, line.seconds or 0.0, line.text, line.caller)
         for number, line in enumerate(read)
         if line.certain or not timed
     ]

@@ -54,6 +54,8 @@ def find_blame(kind: str, title: str, lines: Sequence[str]) -> Blame:
     if frames and _is_lost_code(frames[0]):
         return Blame(None, None, frames[0], report)
     at, module = guilty(frames)
+    if report.work and not (at and _may_be_guilty(at)) and report.context == "task":
+        at, module = report.work, report.work.module  # nothing else on the stack of this worker
     if module is None and not any(_is_lost_code(frame) for frame in frames):
         module = _module_under_way(report, lines)
     return Blame(at.function if at else None, module, at, report)
@@ -63,7 +65,7 @@ def guilty(frames: Iterable[Frame]) -> tuple[Frame | None, str | None]:
     """Of frames, innermost first: the one to blame, and its module or that of the nearest caller that is one.
     What called a runner (a timer, a work queue) has nothing to do with what the runner called.
     """
-    near = list(_to_the_runner(frame for frame in frames if frame.function))
+    near = list(_to_the_runner(frame for frame in frames if frame.function and not frame.inlined))
     at = next((frame for frame in near if _may_be_guilty(frame)), None)
     at = at or next((frame for frame in near if _skip(frame) is not Skip.REPORTER), None)
     after = near[near.index(at) :] if at else []
@@ -122,9 +124,9 @@ def _pointers(report: Report) -> list[Frame]:
 
 
 def _debug_object(hint: Frame | None, report: Report) -> list[Frame]:
-    """An object of a module is named by its callback; else who touched it counts."""
+    """Who touched the object; where no module did, the object's callback tells whose it is."""
     frames = list(_called(report.main))
-    return [hint, *frames] if hint and hint.module else frames
+    return [hint] if hint and hint.module and guilty(frames)[1] is None else frames
 
 
 def _called(stack: Stack | None) -> list[Frame]:

@@ -19,6 +19,7 @@ class Frame:
     address: int | None = None  # of the instruction; None: not printed
     source: str | None = None  # "file.c:12" where somebody has decoded the trace already
     build: str | None = None  # build id of the module, as much of it as is printed
+    inlined: bool = False  # no call: the compiler put it into the function below
     doubtful: bool = False  # marked "?": found on the stack, perhaps stale
     context: str = "task"  # "task", "irq", "nmi": what the CPU was doing in this frame
     interrupted: bool = False  # not called: an interrupt came here
@@ -59,10 +60,13 @@ _INSTRUCTION = re.compile(
     r"|Krnl PSW : [0-9a-f]+ [0-9a-f]+ |TPC: )"
 )
 _LINK = re.compile(r"(?:LR is at |lr *: |ra *: | ra : |LR (?=\[)|RA: )")
-_BARE = re.compile(r"(?:\[<[0-9a-f]+>\]\s+)?[\[(<]*(?:0x)?([0-9a-f]{1,16})\b")
-_PARENS = re.compile(
+# Only what stands with "0x" was looked up and not found; a number without it was never looked up.
+_BARE = re.compile(r"(?:\[<[0-9a-f]+>\]\s+){0,2}[\[(<]*0x([0-9a-f]{1,16})\b")
+_DECODED_SYMBOL = re.compile(
     rf"(?P<function>{_NAME}) \({_SOURCE.format('')}[^)]*\)?[^)]*\)(?: \[?(?P<module>[A-Za-z_][\w-]*)\]?)?"
 )
+
+_INLINED_SYMBOL = re.compile(rf"(?P<function>{_NAME}) {_SOURCE.format('')} \[inline\]")
 
 
 def parse_entry(text: str) -> Frame | None:
@@ -86,6 +90,7 @@ def parse_entry(text: str) -> Frame | None:
         address=_hex(groups["address"]),
         source=groups["source"] or groups["source1"] or groups["source2"] or groups["source3"],
         build=groups["build"],
+        inlined=bool(groups["function3"]),
         doubtful=bool(groups["doubt"]),
     )
 
@@ -105,10 +110,10 @@ def parse_caller(text: str) -> Frame | None:
 
 
 def symbol_in(text: str) -> Frame | None:
-    """The first symbol with an offset in a text."""
+    """The first symbol with an offset in a text, or with a source line in place of it."""
     found = SYMBOL.search(text)
     if found is None:
-        return None
+        return _decoded(text)
     offset, size = _hex(found["offset"]), _hex(found["size"])
     return Frame(found["function"], found["module"], offset=offset, size=size, build=found["build"])
 
@@ -131,9 +136,9 @@ def _pointer(pattern: re.Pattern[str], text: str) -> Frame | None:
     named = symbol_in(rest)
     if named:
         return named
-    decoded = _PARENS.search(rest)
+    decoded = _decoded(rest)
     if decoded:
-        return Frame(decoded["function"], decoded["module"], source=decoded["source"])
+        return decoded
     bare = _BARE.match(rest)
     return Frame(None, address=_hex(bare[1])) if bare else None
 
@@ -142,6 +147,15 @@ def context_mark(text: str) -> tuple[str, bool] | None:
     """("IRQ", True) for a line with "<IRQ>", ("IRQ", False) for "</IRQ>"; None for others."""
     found = _MARKER.match(text)
     return (found["what"], not found["end"]) if found else None
+
+
+def _decoded(text: str) -> Frame | None:
+    found = _DECODED_SYMBOL.search(text) or _INLINED_SYMBOL.match(text)
+    if found is None:
+        return None
+    groups = found.groupdict()
+    inlined = found.re is _INLINED_SYMBOL
+    return Frame(found["function"], groups.get("module"), source=found["source"], inlined=inlined)
 
 
 def _hex(text: str | None) -> int | None:

@@ -38,6 +38,7 @@ TABLE: tuple[Row, ...] = (
         Skip.REPORTER,
         "prints stacks and registers",
         """
+        end_report* start_report*
         dump_stack* __dump_stack show_stack* show_trace* show_regs* dump_backtrace* __dump_backtrace
         unwind_backtrace walk_stackframe notrace_walk_stackframe arch_stack_walk* stack_trace_* save_stack*
         save_trace* sched_show_task dump_cpu_task rcu_dump_cpu_stacks* nmi_cpu_backtrace*

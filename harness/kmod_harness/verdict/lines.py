@@ -11,15 +11,22 @@ from typing import NamedTuple
 from kmod_harness.target.kmsg import KernelRecord, unescape
 from kmod_harness.verdict.prefixes import (
     AFTER_STAMP,
+    DMESG_FACILITY,
     FIELD_OF_TEXT,
     INNER_STAMP,
     KMSG_CALLER,
     KMSG_RECORD,
     LAVA_LINE,
+    LETTERED,
     PLAIN_STAMP,
+    RARE,
     STAMPS,
-    WRAPPERS,
+    TIME_OF_LETTERS,
+    TIMED,
+    TIMES,
+    UNTIMED,
     Origin,
+    Wrapper,
 )
 
 # printk cuts a record at 1 kB and a console line at 2 kB; what is longer is no line of the kernel.
@@ -32,9 +39,41 @@ _TERMINAL_CODE = re.compile(
 _CODES = frozenset("\x1b\x00\x07\x08\ufeff")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\ufeff]")
 _LINE_END = re.compile(r"[\r\n]+")
-_ANY_WRAPPER = re.compile(
-    "|".join(f"(?P<w{number}>{row.pattern.pattern})" for number, row in enumerate(WRAPPERS))
-)
+_Wrappers = tuple[re.Pattern[str], tuple[Origin, ...]]
+
+
+def _combined(time: str | None, untimed: Iterable[Wrapper]) -> _Wrappers:
+    """One expression for what may begin a line; the number of its last group tells which row matched."""
+    rows: list[Wrapper] = []
+    ways = []
+    for wrapper in untimed:
+        ways.append(f"(?P<w{len(rows)}>{wrapper.pattern})")
+        rows.append(wrapper)
+    after = []
+    for wrapper in TIMED if time else ():
+        after.append(f"(?P<w{len(rows)}>{wrapper.pattern})")
+        rows.append(wrapper)
+    if time:
+        ways.append(f"(?:{time})(?:{'|'.join(after)})")
+    return re.compile("|".join(ways)), tuple(row.origin for row in rows)
+
+
+def _by_first_character() -> dict[str, _Wrappers]:
+    times = {character: time for characters, time in TIMES for character in characters}
+    untimed = {character: rows for characters, rows in UNTIMED for character in characters}
+    return {
+        character: _combined(times.get(character), untimed.get(character, ()))
+        for character in {*times, *untimed}
+    }
+
+
+_WRAPPERS = _by_first_character()
+_LETTERED = _combined(TIME_OF_LETTERS, LETTERED)
+_RARE = tuple((needed, re.compile(wrapper.pattern)) for needed, wrapper in RARE)
+_STAMPS = {
+    character: tuple(stamp.pattern for stamp in STAMPS if character in stamp.first)
+    for character in {character for stamp in STAMPS for character in stamp.first}
+}
 
 
 class Line(NamedTuple):
@@ -60,9 +99,14 @@ def kernel_lines(source: Iterable[KernelRecord | str]) -> Iterator[Line]:
                 yield Line(text.rstrip(), item.seconds, certain=True, caller=item.caller)
             continue
         # The usual case first: one line with printk's own time.
-        plain = PLAIN_STAMP.match(item)
-        if plain and _CONTROLS.search(item) is None:
-            yield _after_stamp(item[plain.end() : LONGEST].rstrip(), float(plain["time"]), plain["caller"])
+        if _CONTROLS.search(item) is None:
+            plain = PLAIN_STAMP.match(item)
+            if plain:
+                yield _after_stamp(item[plain.end() : LONGEST].rstrip(), float(plain[1]), plain[2])
+                continue
+            line = _line_of(item[:LONGEST].rstrip())
+            if line and (line.text or line.certain):
+                yield line
             continue
         bare = item if _CODES.isdisjoint(item) else _TERMINAL_CODE.sub("", item)
         for text in _LINE_END.split(bare):
@@ -73,22 +117,41 @@ def kernel_lines(source: Iterable[KernelRecord | str]) -> Iterator[Line]:
 
 def _line_of(text: str) -> Line | None:
     """The line, or None when another program signed it."""
-    origin = Origin.OPEN
+    if text[:1] in " \t" and len(text) > 1:  # a whole log may be indented, but so are entries of traces
+        shifted = text.lstrip()
+        if PLAIN_STAMP.match(shifted) or _unwrapped(shifted):
+            text = shifted
     for _ in range(_MAX_WRAPPERS):
         stamped = _stamped(text)
         if stamped:
             return stamped
-        wrapper = _ANY_WRAPPER.match(text)
+        wrapper = _unwrapped(text)
         if wrapper is None:
             break
-        assert wrapper.lastgroup is not None
-        origin = WRAPPERS[int(wrapper.lastgroup.removeprefix("w"))].origin
+        length, origin = wrapper
         if origin is Origin.PROGRAM:
             return None
-        text = text[wrapper.end() :]
+        text = text[length:]
         if origin is Origin.KERNEL:
             return _stamped(text) or Line(text, None, certain=True)
     return _inside(text)
+
+
+def _unwrapped(text: str) -> tuple[int, Origin] | None:
+    """How long the outermost wrapper is, and who it says is speaking."""
+    first = text[:1]
+    known = _LETTERED if first.isalpha() else _WRAPPERS.get(first)
+    found = known[0].match(text) if known else None
+    if known and found:
+        assert found.lastgroup is not None
+        return found.end(), known[1][int(found.lastgroup[1:])]
+    for needed, pattern in _RARE:
+        if needed not in text:
+            continue
+        found = pattern.match(text)
+        if found:
+            return found.end(), Origin.OPEN
+    return None
 
 
 def _inside(text: str) -> Line:
@@ -97,7 +160,8 @@ def _inside(text: str) -> Line:
         told = _structured(text)
         if told:
             return told
-    inner = INNER_STAMP.search(text, 0, _WIDEST_PREFIX)
+    bracket = text.find("[", 0, _WIDEST_PREFIX)
+    inner = INNER_STAMP.search(text, max(0, bracket - 5), _WIDEST_PREFIX) if bracket >= 0 else None
     if inner:
         return Line(text[inner.end() :], float(inner["time"]), certain=True, caller=inner["caller"])
     return Line(text, None, certain=False)
@@ -105,16 +169,24 @@ def _inside(text: str) -> Line:
 
 def _stamped(text: str) -> Line | None:
     """The line when it begins with a stamp of the kernel's own."""
-    found = PLAIN_STAMP.match(text)
-    if found:
-        return _after_stamp(text[found.end() :], float(found["time"]), found["caller"])
-    record = KMSG_RECORD.match(text)
-    if record:
-        caller = KMSG_CALLER.search(record["more"] or "")
-        told = unescape(text[record.end() :])
-        return Line(told, int(record["time"]) / 1e6, certain=True, caller=caller[1] if caller else None)
-    for stamp in STAMPS:
-        found = stamp.pattern.match(text)
+    first = text[:1]
+    if first in "[<":
+        found = PLAIN_STAMP.match(text)
+        if found:
+            return _after_stamp(text[found.end() :], float(found["time"]), found["caller"])
+    elif first.isdigit():
+        record = KMSG_RECORD.match(text)
+        if record:
+            caller = KMSG_CALLER.search(record["more"] or "")
+            told = unescape(text[record.end() :])
+            return Line(told, int(record["time"]) / 1e6, certain=True, caller=caller[1] if caller else None)
+    elif first in "kumdaslncfr" and first:
+        facility = DMESG_FACILITY.match(text)
+        if facility:
+            rest = text[facility.end() :]
+            return _stamped(rest) or Line(rest, None, certain=True)
+    for pattern in _STAMPS.get(first, ()):
+        found = pattern.match(text)
         if found and found.end():
             groups = found.groupdict()
             seconds = groups.get("time")

@@ -104,7 +104,7 @@ ROWS: tuple[Row, ...] = (
     Row("stack-overflow", _HEAD, _MARK, r"BUG: (?:\S+ )?stack guard page was hit at "),
     Row("double-fault", _HEAD, _MARK, r"(?:traps: )?PANIC: double fault"),
     # Sanitizers.
-    Row("kasan", _HEAD, _RULE, r"BUG: KASAN: "),
+    Row("kasan", _HEAD, _RULE, r"BUG: KAS[Aa][Nn]: "),
     Row("kfence", _HEAD, _RULE, r"BUG: KFENCE: "),
     Row("kmsan", _HEAD, _RULE, r"BUG: KMSAN: "),
     Row("kcsan", _HEAD, _RULE, r"BUG: KCSAN: "),

@@ -28,7 +28,7 @@ class Wrapper:
 
     name: str
     origin: Origin
-    pattern: re.Pattern[str]  # matched at the start
+    pattern: str  # of TIMED: what follows the time; of others: the whole
 
 
 @dataclass(frozen=True)
@@ -36,76 +36,87 @@ class Stamp:
     """What the kernel, or dmesg, puts before a line. Groups: time (seconds), caller; both optional."""
 
     name: str
+    first: str  # the characters that it may begin with
     pattern: re.Pattern[str]
 
 
 _CLOCK = r"\d{1,2}:\d{2}:\d{2}(?:[.,]\d{1,9})?"
-_ZONE = r"(?:Z|[+-]\d{2}:?\d{2}|)"
-_ISO = rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK}{_ZONE}"
-# "Nov 25", "25. Nov", "sept. 27", "11月 25": the locale's month, and the day of the week before it.
-_DAY = r"(?:[^\W\d]{1,9}\.?,? )?(?:[^\W\d]{2,9}\.?|\d{1,2}月|\d{1,2}\.?) +(?:\d{1,2}|[^\W\d]{2,9}\.?)"
-_SYSLOG_TIME = (
-    rf"(?:{_DAY}(?: \d{{4}})? {_CLOCK}(?: \d{{4}})?|{_ISO}|(?:\w{{3}} )?{_ISO} \w{{2,5}}|\d{{9,10}}\.\d{{3,6}})"
-)
-_MONOTONIC = r"\[ *\d+\.\d{6}(?: <[ +]*\d+\.\d{6} ?>)?\]"
-_PRIORITY = r"(?:<\d{1,3}>(?:1 )?)?"
+_ISO = rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK}(?:Z|[+-]\d{{2}}:?\d{{2}}|)"
+_MONTH = r"[^\W\d]{2,9}\.?"
+# "Nov 25", "Wed Nov 25", "mer. nov. 25", "11月 25", "三 11月 25": as the locale has it.
+_DAY = rf"(?:[^\W\d]{{1,9}}\.?,? )?(?:{_MONTH}|\d{{1,2}}月) +\d{{1,2}}"
+_DAY_FIRST = rf"\d{{1,2}}\.? {_MONTH}"
+_YEAR = r"(?: \d{4})?"
+_PRIORITY = r"<\d{1,3}>(?:1 )?"
 _HOST = r"(?:[\w.:-]{1,64} )?"
 _FACILITY = r"(?:\w{2,8}\.\w{3,7}:? )?"  # OpenWrt, busybox: "kern.warn"
 _KERNEL_NAME = r"(?:kernel|klogd|vmunix|netconsole|kmsg)"
-
-
-def _wrapper(name: str, origin: Origin, pattern: str) -> Wrapper:
-    return Wrapper(name, origin, re.compile(pattern))
-
+_WITH_LETTERS = rf"(?:{_DAY}{_YEAR} {_CLOCK}{_YEAR}|\w{{3}} {_ISO}(?: [A-Z]{{2,5}})?)"
+_WITH_DIGITS = (
+    rf"(?:{_ISO}(?: UTC| GMT)?|\d{{1,2}}月 +\d{{1,2}} {_CLOCK}|{_DAY_FIRST}{_YEAR} {_CLOCK}"
+    r"|\d{9,10}\.\d{3,6})"
+)
+_MONOTONIC = r"\[ *\d+\.\d{6}(?: <[ +]*\d+\.\d{6} ?>)?\]"
 
 _KERNEL, _PROGRAM, _OPEN = Origin.KERNEL, Origin.PROGRAM, Origin.OPEN
 
-WRAPPERS: tuple[Wrapper, ...] = (
-    _wrapper("mail quote or diff", _OPEN, r"(?:> ?)+|\| (?=[<\[])|\+(?=\[ *\d+\.\d{6}\])"),
-    _wrapper(
-        "syslog, journalctl: the kernel's",
-        _KERNEL,
-        rf"{_PRIORITY}(?:{_SYSLOG_TIME}|{_MONOTONIC}) +{_HOST}{_FACILITY}{_KERNEL_NAME}(?:\[\d+\])?: ?",
+# What may stand at the start of a line, by its first character. Nothing else may begin a wrapper with a time.
+TIMES: tuple[tuple[str, str], ...] = (
+    ("0123456789", _WITH_DIGITS),
+    ("[", _MONOTONIC),
+    ("<", rf"{_PRIORITY}(?:{_WITH_LETTERS}|{_WITH_DIGITS})"),
+    ("\ufeff", rf"\ufeff{_ISO}"),
+)
+TIME_OF_LETTERS = _WITH_LETTERS
+
+# What follows such a time.
+TIMED: tuple[Wrapper, ...] = (
+    Wrapper("syslog, journalctl", _KERNEL, rf" +{_HOST}{_FACILITY}{_KERNEL_NAME}(?:\[\d+\])?: ?"),
+    Wrapper("syslog of RFC 5424", _KERNEL, r" \S{1,64} kernel \S{1,64} \S{1,64} (?:-|\[.{0,99}?\]) ?"),
+    Wrapper(
+        "syslog, journalctl: a program's", _PROGRAM, rf" +{_HOST}{_FACILITY}\(?[\w.@/+-]{{1,64}}\)?\[\d+\]: "
     ),
-    _wrapper(
-        "syslog of RFC 5424: the kernel's", _KERNEL, rf"<\d+>1 {_ISO} \S+ kernel \S+ \S+ (?:-|\[.{{0,99}}?\]) ?"
-    ),
-    _wrapper("kern.log without times", _KERNEL, rf"{_FACILITY}{_KERNEL_NAME}: ?(?=[\[<]|\w)"),
-    _wrapper(
-        "syslog, journalctl: a program's",
-        _PROGRAM,
-        rf"{_PRIORITY}(?:{_SYSLOG_TIME}|{_MONOTONIC}) +{_HOST}{_FACILITY}(?:\(?[\w.@/+-]{{1,64}}\)?\[\d+\]: )",
-    ),
-    _wrapper(
-        "syslog: that of a program without a number",
-        _PROGRAM,
-        rf"{_PRIORITY}{_DAY} {_CLOCK} [\w.:-]{{1,64}} {_FACILITY}(?!{_KERNEL_NAME}:)[\w.@/-]{{1,40}}: ",
-    ),
-    _wrapper("logcat: the kernel's", _KERNEL, rf"\d{{2}}-\d{{2}} {_CLOCK} +\d+ +\d+ [VDIWEF] kernel *: "),
-    _wrapper("logcat: a program's", _PROGRAM, rf"\d{{2}}-\d{{2}} {_CLOCK} +\d+ +\d+ [VDIWEF] .{{1,60}}?: "),
-    _wrapper("logcat -v brief", _KERNEL, r"[VDIWEF]/kernel *\( *\d+\): "),
-    _wrapper("gh run view --log", _OPEN, rf"[^\t]{{1,120}}\t[^\t]{{1,120}}\t\ufeff?{_ISO} "),
-    _wrapper("GitLab CI", _OPEN, rf"{_ISO} [0-9a-f]{{2}}[OE][ +]"),
-    _wrapper("a time in brackets", _OPEN, rf"\[(?:{_ISO}|{_CLOCK})\] ?(?=[<\[]|\S)"),
-    _wrapper("a time in UTC", _OPEN, rf"\ufeff?{_ISO}(?: (?:UTC|GMT|CES?T|[ECMPJ][SD]?T|BST)(?= ))?:? "),
-    _wrapper("a clock", _OPEN, rf"{_CLOCK} {{1,2}}"),
-    _wrapper(
-        "ts, syslog without a program", _OPEN, rf"{_PRIORITY}{_SYSLOG_TIME} +(?:[\w.:-]{{1,64}} +)?(?=[\[<])"
-    ),
-    _wrapper("docker compose, task runners", _OPEN, r"[\w.-]{1,40} *\| "),
-    _wrapper(
-        "a named console",
-        _OPEN,
-        r"(?:\[[\w./-]{1,32}\] |[\w./-]{1,32}(?:> |: ))(?=(?:<\d{1,3}>)?\[ *\d+\.\d{6}\])",
+    Wrapper("GitLab CI", _OPEN, r" [0-9a-f]{2}[OE][ +]"),
+    Wrapper("ts, syslog without a program", _OPEN, r" +(?:[\w.:-]{1,64} +)?(?=(?:<\d{1,3}>)?\[)"),
+    Wrapper("a time in UTC", _OPEN, r":? "),
+)
+# Likewise, by the first character.
+UNTIMED: tuple[tuple[str, tuple[Wrapper, ...]], ...] = (
+    (">", (Wrapper("mail quote", _OPEN, r"(?:> ?)+"),)),
+    ("|", (Wrapper("mail quote", _OPEN, r"\| (?=[<\[])"),)),
+    ("+", (Wrapper("diff", _OPEN, r"\+(?=\[ *\d+\.\d{6}\])"),)),
+    ("[", (Wrapper("a time in brackets", _OPEN, rf"\[(?:{_ISO}|{_CLOCK})\] ?(?=\S)"),)),
+    (
+        "0123456789",
+        (
+            Wrapper(
+                "logcat: the kernel's", _KERNEL, rf"\d{{2}}-\d{{2}} {_CLOCK} +\d+ +\d+ [VDIWEF] kernel *: "
+            ),
+            Wrapper(
+                "logcat: a program's", _PROGRAM, rf"\d{{2}}-\d{{2}} {_CLOCK} +\d+ +\d+ [VDIWEF] .{{1,60}}?: "
+            ),
+            Wrapper("a clock", _OPEN, rf"{_CLOCK} {{1,2}}"),
+        ),
     ),
 )
+# The same for lines that begin with a letter.
+LETTERED: tuple[Wrapper, ...] = (
+    Wrapper("kern.log without times", _KERNEL, rf"{_FACILITY}{_KERNEL_NAME}: ?(?=[\[<]|\w)"),
+    Wrapper("logcat -v brief", _KERNEL, r"[VDIWEF]/kernel *\( *\d+\): "),
+)
+# These need a look at more of the line: tried only when it holds the text.
+RARE: tuple[tuple[str, Wrapper], ...] = (
+    ("\t", Wrapper("gh run view --log", _OPEN, rf"[^\t]{{1,120}}\t[^\t]{{1,120}}\t\ufeff?{_ISO} ")),
+    ("| ", Wrapper("docker compose, task runners", _OPEN, r"[\w.-]{1,40} *\| ")),
+)
+
 
 # The one that nearly all logs use; tried first. Caller: CONFIG_PRINTK_CALLER, also as "[ 0.048509 ][ T0 ]".
 PLAIN_STAMP = re.compile(
     r"(?:<\d{1,3}>)?\[ *(?P<time>\d+\.\d{6}) ?\](?: ?\[ *(?P<caller>[TC]\d+) *[^\]]*\])? ?"
 )
 # dmesg -x: "kern  :warn  : "
-_DMESG_FACILITY = (
+DMESG_FACILITY = re.compile(
     r"(?:kern|user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|res\d|local\d) *"
     r":(?:emerg|alert|crit|err|warn|notice|info|debug) *: "
 )
@@ -113,30 +124,37 @@ _DELTA = r"<[ +]*\d+\.\d{3,9} ?>"
 _DATE = rf"(?:[^\W\d]{{1,9}}\.?,? +)?{_DAY} {_CLOCK} \d{{4}}"
 
 
-def _stamp(name: str, pattern: str) -> Stamp:
-    return Stamp(name, re.compile(f"(?:{_DMESG_FACILITY})?{pattern}"))
-
-
 _CALLER = r"(?: ?\[ *(?P<caller>[TC]\d+) *[^\]]*\])?"
+
+
+def _stamp(name: str, first: str, pattern: str) -> Stamp:
+    return Stamp(name, first, re.compile(pattern))
+
+
 STAMPS: tuple[Stamp, ...] = (
     _stamp(
         "printk time",
-        rf"(?:<\d{{1,3}}>)?\[ *(?P<time>\d+\.\d{{6}})(?:@\d+|,\d+| {_DELTA}"
-        rf"|{_DELTA})? ?\](?:<\d{{1,2}}>)?{_CALLER} ?",
+        "[<",
+        rf"(?:<\d{{1,3}}>)?\[ *(?P<time>\d+\.\d{{6}})(?:@\d+|,\d+| {_DELTA}|{_DELTA})? ?\](?:<\d{{1,2}}>)?"
+        rf"{_CALLER} ?",
     ),
     _stamp(
         "printk time of three digits",
+        "[<",
         rf"(?:<\d{{1,3}}>)?\[ *(?P<time>\d{{1,7}}\.\d{{2,5}}) ?\]{_CALLER} ?+"
         r"(?!\((?:II|WW|EE|==|--|\*\*|\+\+|\?\?|NI)\))",  # Xorg's own log looks alike
     ),
-    _stamp("dmesg -d without times", rf"\[{_DELTA}\]{_CALLER} ?"),
-    _stamp("dmesg -T", rf"\[{_DATE}(?: {_DELTA})?\]{_CALLER} ?"),
-    _stamp("dmesg --time-format iso", rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{{6}}[+-]\d\d:?\d\d{_CALLER} ?"),
-    _stamp("dmesg -H", rf"\[(?:[^\W\d]{{2,9}}\.? ?\d{{1,2}} \d{{1,2}}:\d{{2}}| *\+\d+\.\d{{6}})\]{_CALLER} ?"),
-    _stamp("a kernel of Android", r" *(?P<time>\d+\.\d{6}): +<\d>(?: \([\d :.-]+\))? ?"),
-    _stamp("level without time", rf"<\d{{1,3}}>(?!\w{{3}} [ \d]\d \d\d:|1 \d{{4}}-|\d{{4}}-){_CALLER}"),
-    Stamp("dmesg -x without times", re.compile(_DMESG_FACILITY)),
-    _stamp("caller without time", r"\[ *(?P<caller>[TC]\d+) *\] ?"),
+    _stamp("dmesg -d without times", "[", rf"\[{_DELTA}\]{_CALLER} ?"),
+    _stamp("dmesg -T", "[", rf"\[{_DATE}(?: {_DELTA})?\]{_CALLER} ?"),
+    _stamp(
+        "dmesg -H", "[", rf"\[(?:[^\W\d]{{2,9}}\.? ?\d{{1,2}} \d{{1,2}}:\d{{2}}| *\+\d+\.\d{{6}})\]{_CALLER} ?"
+    ),
+    _stamp("caller without time", "[", r"\[ *(?P<caller>[TC]\d+) *\] ?"),
+    _stamp(
+        "dmesg --time-format iso", "12", rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{{6}}[+-]\d\d:?\d\d{_CALLER} ?"
+    ),
+    _stamp("a kernel of Android", " 0123456789", r" *(?P<time>\d+\.\d{6}): +<\d>(?: \([\d :.-]+\))? ?"),
+    _stamp("level without time", "<", rf"<\d{{1,3}}>(?!\w{{3}} [ \d]\d \d\d:|1 \d{{4}}-|\d{{4}}-){_CALLER}"),
 )
 # What may stand between a stamp and the kernel's words: the caller as kernels of phones print it (MediaTek,
 # Samsung, Marvell); the host and the program in "journalctl -o short-monotonic".

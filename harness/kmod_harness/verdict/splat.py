@@ -61,7 +61,7 @@ def make_splat(kind: str, title: str, lines: tuple[str, ...], first: Line, *, bo
         lines=lines,
         seconds=first.seconds,
         subkind=subkind,
-        summary=_summary(subkind or kind, blame.function, blame.module),
+        summary=_summary(f"{kind}: {subkind}" if subkind else kind, blame.function, blame.module),
         address=report.address,
         task=report.task,
         pid=report.pid,

@@ -122,6 +122,9 @@ class _Report:
         """Whether a line that begins a report is rather the next line of this report's head."""
         if self.body or row.kind == "panic":
             return False
+        last, line = self.heads[-1]
+        if last is row and line.text.endswith(" [inline]"):  # the same title, for the function around it
+            return True
         stages = {head.stage for head, _ in self.heads}
         if row.stage is Stage.OPENING:
             return stages <= {Stage.OPENING, Stage.CAUSE}
@@ -149,7 +152,8 @@ class _Report:
     def naming(self) -> tuple[Row, Line]:
         """The line that names the kind: the first stage after OPENING."""
         named = [head for head in self.heads if head[0].stage is not Stage.OPENING] or self.heads
-        return min(named, key=lambda head: head[0].stage)
+        first = min(named, key=lambda head: head[0].stage)[0]
+        return [head for head in named if head[0] is first][-1]
 
     @property
     def weak(self) -> bool:

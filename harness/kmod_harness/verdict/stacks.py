@@ -45,6 +45,7 @@ class Report:
 
     instruction: Frame | None = None  # that faulted, from the registers before the first stack
     link: Frame | None = None  # the return address of that moment
+    work: Frame | None = None  # the function of the work item that was being run
     stacks: list[Stack] = field(default_factory=list)
     task: str | None = None
     pid: int | None = None
@@ -91,7 +92,8 @@ _HEADS = (
             r"(?:Last potentially related|Second to last potentially|page last (?:allocated|free)"
             r"|Uninit was stored"
             r"|-> #\d+ \(|Local variable|Memory state|the existing dependency chain|.*kthread stack dump"
-            r"|.*Stack dump where|Preemption disabled at:|(?:hard|soft)irqs last|handlers:|softirqs last)"
+            r"|.*Stack dump where|Preemption disabled at:|(?:hard|soft)irqs last|handlers:|softirqs last"
+            r"|.{0,80}\bat:$)"
         ),
     ),
 )
@@ -129,6 +131,7 @@ _ADDRESS = (
         r"(?:Use-after-free|Out-of-bounds|Invalid) (?:read|write|free|access) at (?P<address>0x[0-9a-f]{4,16})"
     ),
 )
+_WORK = re.compile(r"Workqueue: +\S+ (?P<function>[A-Za-z_][\w.]*)(?: \[(?P<module>\w+)[^\]]*\])?")
 _END = re.compile(r"Modules linked in:|---\[ end |={10,}$|Kernel Offset:|Kernel panic - not syncing")
 _CONTEXTS = {"IRQ": "irq", "SOFTIRQ": "irq", "NMI": "nmi", "#DB": "nmi", "#DF": "task", "#MC": "nmi"}
 _DIES = re.compile(
@@ -167,7 +170,8 @@ class _Reader:
             return
         entry = parse_entry(line)
         if entry and self.stack is None and self.report.stacks == [] and line.startswith((" ", "[<", "\t")):
-            self._open(Role.TRACE, "")  # the head of the trace is lost
+            role, self.next_role = self.next_role, Role.TRACE
+            self._open(role, "")  # the head of the trace is lost, or arm prints none
         if entry and self.stack:
             self._add(entry, line)
         elif self.stack and (_END.match(line) or (not line.strip() and self.stack.frames)):
@@ -181,6 +185,9 @@ class _Reader:
                 if found:
                     self._who(found.groupdict())
                     break
+        work = _WORK.match(line) if report.work is None and line.startswith("Work") else None
+        if work:
+            report.work = Frame(work["function"], work["module"])
         if report.address is None:
             for pattern in _ADDRESS:
                 found = pattern.match(line)
