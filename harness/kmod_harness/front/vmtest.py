@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -81,6 +81,11 @@ def _undisturbed() -> Iterator[None]:
         os.environ.update(theirs)
 
 
+def _reports(given: Given) -> list[tuple[Path | None, Callable[[Sequence[ResultRow], float], str]]]:
+    """The files that the results are written to, and how; JUnit is pytest's own."""
+    return [(given.markdown, markdown_matrix)]
+
+
 def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
     """Test the modules on the kernels, print the table, return the exit code.
 
@@ -88,7 +93,8 @@ def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
     its own results.
     """
     started = time.monotonic()
-    for path in (given.junit, given.markdown):
+    reports = [(path, format_rows) for path, format_rows in _reports(given) if path]
+    for path in (given.junit, *(path for path, _ in reports)):
         if path:
             check_writable(path)
     kernels = list(dict.fromkeys(given.kernels)) or [DEFAULT_KERNEL]
@@ -102,9 +108,8 @@ def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
         raise UsageError(f"no test matches -k {given.keyword}")
     seconds = time.monotonic() - started
     print_results(engine.rows, seconds, sys.stdout)
-    if given.markdown:
-        text = markdown_matrix(engine.rows, seconds)
-        given.markdown.write_text(text, encoding="utf-8", errors="surrogateescape")
+    for path, format_rows in reports:
+        path.write_text(format_rows(engine.rows, seconds), encoding="utf-8", errors="surrogateescape")
     return _exit(code, engine.rows)
 
 
