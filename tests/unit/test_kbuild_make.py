@@ -22,7 +22,7 @@ from kmod_harness.kbuild.shell import kernel_view
 from kmod_harness.kbuild.toolchain import HOST_ROOT, Toolchain
 from kmod_harness.kernels.arch import host_arch
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.module.expectation import Expectation
+from kmod_harness.module.expectation import BuildPlan, Expectation
 from kmod_harness.module.module import Module, resolve_module
 
 RELEASE = "6.99.0-test"
@@ -30,7 +30,11 @@ RELEASE = "6.99.0-test"
 # As kbuild does it, in a dozen lines: obj-m, .cmd files, modules.order, Module.symvers.
 MAKEFILE = r"""
 src := $(M)
-include $(wildcard $(M)/Kbuild)
+obj := $(M)
+KERNELRELEASE := 6.99.0-test
+include $(firstword $(wildcard $(M)/Kbuild $(M)/Makefile))
+.DEFAULT_GOAL := modules
+.PHONY: modules
 modules: $(patsubst %.o,$(M)/%.ko,$(obj-m))
 	@printf '%s\n' $^ > $(M)/modules.order
 	@cat $(KBUILD_EXTRA_SYMBOLS) /dev/null > $(M)/Module.symvers
@@ -322,3 +326,303 @@ def test_checking_with_sparse_needs_sparse(
 def test_arguments_that_would_build_something_else(argument: str) -> None:
     with pytest.raises(UsageError, match="cannot be given to make"):
         check_arguments([argument])
+
+
+# ---- as the author's own shell -----------------------------------------------------------------------------
+
+
+def own_makefile(folder: Path, text: str, objects: str = "mod.o") -> None:
+    """An author's Makefile that kbuild reads too."""
+    (folder / "Kbuild").unlink()
+    (folder / "mod.c").write_text("int x;\n")
+    head = f"ifneq ($(KERNELRELEASE),)\nobj-m := {objects}\nelse\n" if objects else ""
+    (folder / "Makefile").write_text(head + text + ("\nendif\n" if objects else ""))
+
+
+def test_the_sandbox_is_the_authors_own_shell(build: Builder, folder: Path) -> None:
+    with (folder / "Kbuild").open("a") as file:
+        file.write("$(info PWD=$(PWD) uname=$(shell uname -r) KVER=$(KVER) KDIR=$(KDIR))\n")
+        file.write("$(info tree=$(shell ls /lib/modules/$(shell uname -r)/build/Makefile))\n")
+        file.write("$(info here=$(shell ls -A $(PWD)))\n")
+    (folder / ".hidden").touch()
+    log = build().log.read_text()
+    assert f"PWD={folder} uname={RELEASE} KVER={RELEASE} KDIR=/lib/modules/{RELEASE}/build\n" in log
+    assert f"tree=/lib/modules/{RELEASE}/build/Makefile\nhere=.hidden Kbuild mod.c mod.h\n" in log
+
+
+def test_a_foreign_makefile_sees_nothing_else_of_the_host(build: Builder, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (folder.parent / ".token").write_text("token")
+    with (folder / "Kbuild").open("a") as file:
+        file.write(
+            f"$(info sees=$(shell cat {tmp_path}/secret {folder.parent}/.token /etc/shadow 2>/dev/null))\n"
+        )
+        file.write("$(info net=$(shell cat /proc/net/route | wc -l) root=$(shell ls -A / | xargs))\n")
+    log = build().log.read_text()
+    assert "sees=\n" in log
+    assert "net=1 root=" in log
+    assert " home " not in log.partition("root=")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "x(1);$y,[2]", "\u00e4\u00f6\u00fc"])
+def test_any_name_of_a_folder(target: Kernel, folder: Path, tmp_path: Path, name: str) -> None:
+    moved = folder.rename(folder.parent / name)
+    settings = Settings(cache=tmp_path / "cache")
+    request = Request(Module("m", moved, Expectation()), target, host_toolchain(target, settings), (), ())
+    result = build_module(request, settings, Silent())
+    assert (result.state, result.problems) == ("built", ())
+    (moved / "mod.c").write_text("int x = nope;\n")
+    assert build_module(request, settings, Silent()).problems[0].startswith(f"{moved}/mod.c:1:9: error: ")
+
+
+def test_shipped_objects_and_those_of_a_folder_beside(build: Builder, folder: Path) -> None:
+    (folder / "blob.o").write_bytes(b"")
+    (folder.parent / "common").mkdir()
+    (folder.parent / "common" / "util.c").write_text("int util;\n")
+    rule = "after = cp $(M)/blob.o /dev/null && $(CC) -c $(M)/../common/util.c -o $(M)/../common/util.o\n"
+    with (folder / "Kbuild").open("a") as file:
+        file.write(rule)
+    result = build()
+    assert (result.state, result.problems) == ("built", ())
+    assert not (folder.parent / "common" / "util.o").exists()
+
+
+def test_one_broken_file_does_not_hide_another(build: Builder, folder: Path) -> None:
+    (folder / "Kbuild").write_text("obj-m := one.o two.o\n")
+    for name in ("one", "two"):
+        (folder / f"{name}.c").write_text(f"int {name} = nope;\n")
+    text = "\n".join(build().problems)
+    assert f"{folder}/one.c:1:11: error: " in text
+    assert f"{folder}/two.c:1:11: error: " in text
+
+
+def test_a_tool_that_is_missing_is_named(build: Builder, folder: Path) -> None:
+    with (folder / "Kbuild").open("a") as file:
+        file.write("after = frobnicate $@\n")
+    result = build()
+    assert "frobnicate" in result.problems[0]
+    assert result.hint == (
+        "the build calls frobnicate, which is not there: "
+        f"add `build: {{tools: [frobnicate]}}` to {folder}/module.yaml"
+    )
+
+
+def test_what_must_not_be_done_here_is_not_done_and_told(build: Builder, folder: Path) -> None:
+    with (folder / "Kbuild").open("a") as file:
+        file.write("after = sudo depmod -a\n")
+    result = build()
+    assert (result.state, result.notes) == ("built", ("the build calls sudo depmod -a: not done here",))
+
+
+# ---- ways to build -----------------------------------------------------------------------------------------
+
+
+def test_a_makefile_for_both_is_built_by_kbuild(build: Builder, folder: Path) -> None:
+    own_makefile(folder, "all:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules")
+    assert (build().way, [path.name for path in build().objects]) == ("kbuild", ["mod.ko"])
+
+
+def test_a_step_before_is_run_by_the_authors_own_target(build: Builder, folder: Path) -> None:
+    own_makefile(
+        folder,
+        "KDIR := /home/me/linux\nall: version.h\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n"
+        "version.h:\n\techo '#define VERSION 3' > $@",
+    )
+    (folder / "mod.c").write_text('#include "version.h"\nint x = VERSION;\n')
+    result = build()
+    assert (result.state, result.way, result.problems) == ("built", "make", ())
+    assert not (folder / "version.h").exists()
+    (folder / "mod.c").write_text('#include "version.h"\nint x = VERSION + 1;\n')
+    assert (build().state, build().way) == ("built", "make") or build().state == "unchanged"
+
+
+def test_more_than_the_usual_is_said_by_the_author(build: Builder, folder: Path) -> None:
+    own_makefile(folder, 'all:\n\t$(MAKE) -C $(KDIR) M=$(PWD) ccflags-y="-DTHE_FLAG=7" modules')
+    (folder / "mod.c").write_text("#ifdef THE_FLAG\nint x = THE_FLAG;\n#endif\n")
+    result = build()
+    assert result.way == "make"
+    assert "-DTHE_FLAG=7" in build("V=1").log.read_text() or result.state == "built"
+
+
+def test_a_makefile_that_only_leads_to_another_folder(build: Builder, folder: Path) -> None:
+    own_makefile(folder, "all:\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)/src modules\n", objects="")
+    (folder / "src").mkdir()
+    (folder / "src" / "deep.c").write_text("int deep;\n")
+    (folder / "src" / "Kbuild").write_text("obj-m := deep.o\n")
+    result = build()
+    assert (result.state, result.way, [path.name for path in result.objects]) == ("built", "make", ["deep.ko"])
+
+
+def test_the_only_folder_below_that_has_modules(build: Builder, folder: Path) -> None:
+    own_makefile(folder, "help:\n\t@echo nothing here\n", objects="")
+    (folder / "src").mkdir()
+    (folder / "src" / "deep.c").write_text("int deep;\n")
+    (folder / "src" / "Makefile").write_text("obj-m := deep.o\n")
+    result = build()
+    assert (result.way, result.notes) == ("below", ("built in src/",))
+
+
+def test_several_folders_below_are_listed(build: Builder, folder: Path) -> None:
+    own_makefile(folder, "help:\n\t@echo nothing here\n", objects="")
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / "Kbuild").write_text(f"obj-m := {name}.o\n")
+    result = build()
+    assert result.problems == (f"no module was built in {folder}; an obj-m is in one, two",)
+    assert result.hint == f"--module {folder} --all"
+
+
+def test_an_option_that_nobody_gives_a_value(build: Builder, folder: Path) -> None:
+    (folder / "Kbuild").write_text("obj-$(CONFIG_MY_MOD) := mod.o\n")
+    (folder / "mod.c").write_text("int x;\n")
+    result = build()
+    assert (result.way, [path.name for path in result.objects]) == ("options", ["mod.ko"])
+    assert result.notes == ("nobody gives CONFIG_MY_MOD a value: built with =m",)
+
+
+def dkms_conf(folder: Path, text: str) -> None:
+    (folder / "Kbuild").write_text("obj-m := mod.o\n")
+    (folder / "mod.c").write_text("int x;\n")
+    head = 'PACKAGE_NAME="mod"\nPACKAGE_VERSION="1.0"\nDEST_MODULE_LOCATION[0]="/updates"\n'
+    (folder / "dkms.conf").write_text(head + text)
+
+
+def test_dkms_conf_with_patch_scripts_and_its_own_command(build: Builder, folder: Path) -> None:
+    dkms_conf(
+        folder,
+        'MAKE[0]="make -C $kernel_source_dir M=$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build DIR=$PWD"\n'
+        'PRE_BUILD="prepare.sh $kernelver"\nPATCH[0]=add.patch\nPATCH[1]=no.patch\nPATCH_MATCH[1]="^5"\n',
+    )
+    (folder / "prepare.sh").write_text('#!/bin/sh\necho "#define RELEASE \\"$1\\"" > release.h\n')
+    (folder / "prepare.sh").chmod(0o755)
+    (folder / "patches").mkdir()
+    patch = '--- a/mod.c\n+++ b/mod.c\n@@ -1 +1,2 @@\n-int x;\n+#include "release.h"\n+char x[] = RELEASE;\n'
+    (folder / "patches" / "add.patch").write_text(patch)
+    for _ in range(2):  # the patch is not applied twice
+        result = build()
+        assert (result.way, result.problems, [path.name for path in result.objects]) == (
+            "dkms.conf",
+            (),
+            ["mod.ko"],
+        )
+        assert RELEASE.encode() in result.objects[0].read_bytes().replace(b"vermagic=" + RELEASE.encode(), b"")
+        (folder / "other.h").touch()
+    assert (folder / "mod.c").read_text() == "int x;\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('BUILD_EXCLUSIVE_KERNEL="^5\\."', "dkms.conf: BUILD_EXCLUSIVE_KERNEL=^5\\."),
+        ("BUILD_EXCLUSIVE_KERNEL_MIN=7.0", "dkms.conf: BUILD_EXCLUSIVE_KERNEL_MIN=7.0"),
+        ("BUILD_EXCLUSIVE_KERNEL_MAX=6.1", "dkms.conf: BUILD_EXCLUSIVE_KERNEL_MAX=6.1"),
+        ("BUILD_EXCLUSIVE_ARCH=sparc", "dkms.conf: BUILD_EXCLUSIVE_ARCH=sparc"),
+        ('BUILD_EXCLUSIVE_CONFIG="CONFIG_NOPE"', "dkms.conf: BUILD_EXCLUSIVE_CONFIG=CONFIG_NOPE"),
+        ('[[ $kernelver = 6.99* ]] && BUILD_EXCLUSIVE_KERNEL="^4"', "dkms.conf: BUILD_EXCLUSIVE_KERNEL=^4"),
+    ],
+)
+def test_dkms_conf_that_excludes_the_kernel(
+    build: Builder, folder: Path, target: Kernel, line: str, why: str
+) -> None:
+    (target.build_tree / ".config").touch()
+    dkms_conf(folder, line + "\n")
+    result = build()
+    assert (result.state, result.problems) == ("excluded", (why,))
+
+
+def test_the_last_make_that_matches_the_kernel_counts(build: Builder, folder: Path) -> None:
+    dkms_conf(
+        folder,
+        'MAKE[0]="make -C $kernel_source_dir M=$PWD WHICH=zero"\nMAKE[1]="make -C $kernel_source_dir '
+        'M=$PWD WHICH=one"\nMAKE_MATCH[1]="^6\\.99"\nMAKE[2]="false"\nMAKE_MATCH[2]="^5"\n',
+    )
+    with (folder / "Kbuild").open("a") as file:
+        file.write("$(info which=$(WHICH))\n")
+    assert "which=one\n" in build().log.read_text()
+
+
+def test_what_dkms_conf_promises_must_be_built(build: Builder, folder: Path) -> None:
+    dkms_conf(folder, "BUILT_MODULE_NAME[0]=other\nBUILT_MODULE_LOCATION[0]=src\n")
+    (folder / "Kbuild").unlink()
+    (folder / "Makefile").write_text("all:\n\ttrue\n")
+    assert "other.ko was not built" in build().problems
+
+
+def test_dkms_conf_that_cannot_be_read_or_is_hostile(build: Builder, folder: Path, tmp_path: Path) -> None:
+    dkms_conf(folder, f"touch {tmp_path}/hostile\nif then fi\n")
+    result = build()  # dkms itself takes what stands before the mistake
+    assert (result.way, result.state) == ("dkms.conf", "built")
+    assert any("syntax error" in line for line in result.warnings)
+    (folder / "dkms.conf").write_text("if then fi\n")
+    assert build().way == "kbuild"  # there is another way
+    (folder / "Kbuild").unlink()
+    result = build()
+    assert result.problems[0] == f"{folder}/dkms.conf cannot be read"
+    assert any("syntax error" in line for line in result.problems)
+    assert not (tmp_path / "hostile").exists()
+
+
+def planned(folder: Path, target: Kernel, tmp_path: Path, plan: BuildPlan) -> Build:
+    settings = Settings(cache=tmp_path / "cache")
+    module = Module("m", folder, Expectation(build=plan))
+    return build_module(Request(module, target, host_toolchain(target, settings), (), ()), settings, Silent())
+
+
+def test_module_yaml_says_how(folder: Path, target: Kernel, tmp_path: Path) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "Kbuild").write_text("obj-$(CONFIG_X) := deep.o\n")
+    (folder / "deep" / "deep.c").write_text('#include "version.h"\nint x = V;\n')
+    plan = BuildPlan("deep", ("echo '#define V 1' > deep/version.h",), ("CONFIG_X=m",))
+    result = planned(folder, target, tmp_path, plan)
+    assert (result.way, result.problems, [path.name for path in result.objects]) == (
+        "module.yaml",
+        (),
+        ["deep.ko"],
+    )
+
+
+def test_a_makefile_that_calls_itself_for_ever_ends(build: Builder, folder: Path) -> None:
+    own_makefile(folder, "all:\n\t@while :; do echo again; done\n\t$(MAKE) all", objects="")
+    result = build()
+    assert "more than" in result.problems[0]
+    assert "lines of output" in result.problems[0]
+
+
+# ---- what the build says about the module -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_extra_cflags_that_the_kernel_ignores(
+    build: Builder, folder: Path, target: Kernel, known: bool
+) -> None:
+    (target.build_tree / "scripts").mkdir()
+    library = "ccflags-y += $(EXTRA_CFLAGS)\n" if known else "# nothing\n"
+    (target.build_tree / "scripts" / "Makefile.lib").write_text(library)
+    (folder / "Kbuild").write_text("obj-m := mod.o\nEXTRA_CFLAGS += -DFEATURE=1 -Wall -O2\n")
+    (folder / "mod.c").write_text("int x;\n")
+    result = build()
+    if known:
+        assert result.state == "built"
+        return
+    assert result.problems == (
+        "the kernel's kbuild ignores EXTRA_CFLAGS (since 6.15): -DFEATURE=1 did not reach the compiler",
+    )
+    assert str(result.hint).startswith("write ccflags-y instead of EXTRA_CFLAGS")
+
+
+def test_a_header_that_is_there_but_not_found(build: Builder, folder: Path) -> None:
+    (folder / "include").mkdir()
+    (folder / "include" / "lost.h").touch()
+    (folder / "mod.c").write_text('#include "lost.h"\n')
+    result = build()
+    assert "lost.h: No such file" in result.problems[0]
+    assert "add `ccflags-y += -I$(src)/include`" in str(result.hint)
+
+
+def test_rust_has_no_verdict(build: Builder, folder: Path) -> None:
+    (folder / "mod.rs").write_text("//! nothing\n")
+    result = build()
+    assert (result.state, result.problems) == (
+        "impossible",
+        ("a module in Rust, and this kernel has no CONFIG_RUST: no verdict",),
+    )

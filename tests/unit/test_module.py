@@ -7,9 +7,15 @@ import pytest
 
 from kmod_harness.base.errors import UsageError
 from kmod_harness.module import module as modules
-from kmod_harness.module.expectation import Expectation, ExpectedSplat, kernel_matches
+from kmod_harness.module.expectation import (
+    BuildPlan,
+    Expectation,
+    ExpectedSplat,
+    WarningRule,
+    kernel_matches,
+)
 from kmod_harness.module.manifest import parse_manifest
-from kmod_harness.module.module import resolve_module
+from kmod_harness.module.module import resolve_module, resolve_modules
 
 
 @pytest.fixture
@@ -37,14 +43,74 @@ def test_unknown_name_lists_and_suggests(kmod: Path) -> None:
 
 def test_folder_without_kbuild_file(kmod: Path) -> None:
     (kmod / "empty").mkdir()
-    with pytest.raises(UsageError, match="neither Kbuild nor Makefile"):
+    with pytest.raises(UsageError, match="neither Kbuild nor Makefile nor"):
         resolve_module("kmod/empty")
 
 
-def test_file_instead_of_folder(kmod: Path) -> None:
-    with pytest.raises(UsageError) as caught:
-        resolve_module("kmod/mouse/Kbuild")
-    assert caught.value.hint == "give the folder: kmod/mouse"
+@pytest.mark.parametrize("name", ["Kbuild", "module.yaml"])
+def test_a_file_of_the_folder_means_the_folder(kmod: Path, name: str) -> None:
+    (kmod / "mouse" / "module.yaml").write_text("reloads: 1\n")
+    assert resolve_module(f"kmod/mouse/{name}").path == kmod / "mouse"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "called"),
+    [
+        ("x-y.ko", "object", "x-y"),
+        ("x.ko.xz", "object", "x"),
+        ("foo-dkms_1.2-3_all.deb", "deb", "foo"),
+        ("dkms:v4l2loopback", "debian", "v4l2loopback"),
+    ],
+)
+def test_what_is_no_folder(kmod: Path, name: str, kind: str, called: str) -> None:
+    Path(name).touch()
+    module = resolve_module(name)
+    assert (module.kind, module.name) == (kind, called)
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("a.tar.gz", "an archive", "tar xf"),
+        ("a.c", "a single file", "give the folder"),
+        ("a.txt", "neither a folder with sources, nor a .ko, nor a .deb", "give the folder"),
+        ("https://example.org/a.git", "unknown module", "git clone https://example.org/a.git"),
+        ("dkms:", "no name of a package", "dkms:v4l2loopback"),
+    ],
+)
+def test_a_wrong_kind_of_argument_has_its_own_sentence(kmod: Path, name: str, message: str, hint: str) -> None:
+    if "/" not in name and ":" not in name:
+        Path(name).touch()
+    with pytest.raises(UsageError, match=message) as caught:
+        resolve_module(name)
+    assert hint in str(caught.value.hint)
+
+
+def test_a_folder_of_several_modules_lists_them_and_all_takes_them(tmp_path: Path, kmod: Path) -> None:
+    repository = tmp_path / "repository"
+    for name in ("drivers/one", "drivers/two"):
+        (repository / name).mkdir(parents=True)
+        (repository / name / "Makefile").write_text(f"obj-m += {Path(name).name}.o\n")
+    with pytest.raises(UsageError, match="drivers/one, drivers/two") as caught:
+        resolve_module("repository")
+    assert caught.value.hint == f"--module {repository} --all"
+    assert [one.name for one in resolve_modules(["repository"], every=True)] == ["one", "two"]
+    (repository / "drivers" / "two" / "Makefile").unlink()
+    assert resolve_module("repository").path == repository / "drivers" / "one"
+
+
+def test_a_folder_whose_name_says_nothing_is_named_with_the_one_above(tmp_path: Path, kmod: Path) -> None:
+    (tmp_path / "repository" / "src").mkdir(parents=True)
+    (tmp_path / "repository" / "src" / "Kbuild").touch()
+    assert resolve_module("repository/src").name == "repository/src"
+
+
+@pytest.mark.parametrize("name", ["lib-core", "lib_core", "libcore_mod", "libcore-mod"])
+def test_dependencies_go_by_folder_or_module_and_dash_is_underscore(kmod: Path, name: str) -> None:
+    (kmod / "lib-core").mkdir()
+    (kmod / "lib-core" / "Kbuild").write_text("obj-m := libcore_mod.o\n")
+    (kmod / "mouse" / "module.yaml").write_text(f"depends: [{name}, 'kernel:i2c-stub']\n")
+    assert [one.path.name for one in resolve_module("mouse").needed] == ["lib-core"]
 
 
 def test_manifest_of_the_module(kmod: Path) -> None:
@@ -103,7 +169,10 @@ def test_manifest_that_says_nothing(text: str) -> None:
         ("expect_log: ['(']", "m:1: expect_log: entry 1: no regular expression"),
         ("expect_taint: [Q]", "m:1: expect_taint: entry 1: 'Q' is no taint letter"),
         ("expect_taint: [G]", "m:1: expect_taint: entry 1: 'G' is no taint letter"),
-        ("depends: [../x]", "m:1: depends: entry 1: '../x' is no name of a folder beside this one"),
+        (
+            "depends: [../x]",
+            "m:1: depends: entry 1: '../x' is neither a folder beside this one nor kernel:NAME",
+        ),
         ("params: {a: 1.5}", "m:1: params: a: want text, a whole number or true/false, found '1.5'"),
         ("params: {a: 1, a: 2}", "m:1: key a for the second time"),
         ("params: {'a b': 1}", "m:1: params: 'a b' cannot be the name of a parameter"),
@@ -137,3 +206,49 @@ def test_mistakes_name_file_line_and_key(text: str, message: str) -> None:
 )
 def test_kernels_a_module_is_for(kernels: str, release: str, expected: bool) -> None:
     assert kernel_matches(kernels, release) is expected
+
+
+def test_how_it_is_built_and_what_single_modules_of_the_folder_expect() -> None:
+    text = """
+reloads: 5
+depends:
+  - my_core
+  - kernel:i2c-stub: {chip_addr: 0x50}
+build: {folder: src, before: [./configure], arguments: [CONFIG_X=m], tools: [flex]}
+warnings:
+  - {pattern: section mismatch, verdict: fail, reason: no excuse}
+  - {pattern: DESCRIPTION, reason: internal}
+modules:
+  foo-bar: {load: EPROBE_DEFER}
+"""
+    read = parse_manifest(text, "m")
+    assert read.depends == ("my_core", "kernel:i2c-stub")
+    assert read.depends_params == {"kernel:i2c-stub": {"chip_addr": "80"}}
+    assert read.build == BuildPlan("src", ("./configure",), ("CONFIG_X=m",), ("flex",))
+    assert read.warnings == (
+        WarningRule("section mismatch", True, "no excuse"),
+        WarningRule("DESCRIPTION", False, "internal"),
+    )
+    assert (read.of("foo_bar").load, read.of("foo-bar").reloads, read.of("other").load) == (
+        "EPROBE_DEFER",
+        5,
+        "ok",
+    )
+    assert parse_manifest("warnings: fail\n", "m").warnings == (WarningRule("", fails=True),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("build: {folder: ../x}", "build.folder: '../x' is no folder in the module's own"),
+        ("build: {arguments: [clean]}", "build.arguments: entry 1: 'clean': want NAME=value"),
+        ("build: {tools: ['a b']}", "cannot be the name of a package"),
+        ("warnings: maybe", "want fail or tell"),
+        ("warnings: [{pattern: x}]", "entry 1: pattern or reason missing"),
+        ("modules: {a: {kernels: '>=5'}}", "unknown key modules.a.kernels"),
+    ],
+)
+def test_mistakes_in_how_it_is_built(text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_manifest(text + "\n", "m")
+    assert message in str(caught.value)

@@ -15,7 +15,7 @@ from kmod_harness.base.errors import Failure, HarnessError, UsageError
 from kmod_harness.kbuild.make import Build
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.expectation import kernel_matches
-from kmod_harness.module.module import KBUILD_FILES, MANIFEST, Module, known_modules, resolve_module
+from kmod_harness.module.module import Module, known_modules, resolve_module
 from kmod_harness.report.rows import ResultRow
 from kmod_harness.run.workbench import Checked, Workbench
 
@@ -55,8 +55,7 @@ class ModuleFile(pytest.File):
     @classmethod
     def of(cls, module: Module, session: pytest.Session, run: Run, kernels: Sequence[str]) -> ModuleFile:
         """For a module that is known already."""
-        names = (MANIFEST, *KBUILD_FILES)
-        path = next(module.path / name for name in names if (module.path / name).is_file())
+        path = Path.cwd() / module.path  # of a package of Debian's there is none
         about = {"run": run, "kernels": kernels, "module": module, "name": module.name}
         return cls.from_parent(session, path=path, **about)  # type: ignore[arg-type]
 

@@ -26,7 +26,7 @@ from kmod_harness.front.items import ModuleFile
 from kmod_harness.front.options import PYTEST, Given, chosen, options_of, read
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.machine.machine import Machine
-from kmod_harness.module.module import KBUILD_FILES, MANIFEST, resolve_module
+from kmod_harness.module.module import MANIFEST, MODULE_FILES, resolve_module
 from kmod_harness.run.fleet import MachineOptions, default_spares
 from kmod_harness.run.workbench import Options, Workbench
 from kmod_harness.target.guest import Guest
@@ -91,8 +91,8 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """
     named = parent.session.isinitpath(file_path)
     manifest = file_path.name == MANIFEST
-    ours = manifest and any((file_path.parent / name).is_file() for name in KBUILD_FILES)
-    if ours or (named and (manifest or file_path.name in KBUILD_FILES)):
+    ours = manifest and any((file_path.parent / name).is_file() for name in MODULE_FILES)
+    if ours or (named and (manifest or file_path.name in MODULE_FILES)):
         run, kernels = parent.config.stash[ENGINE], kernel_specs(parent.config)
         return ModuleFile.from_parent(parent, path=file_path, run=run, kernels=kernels)
     return None

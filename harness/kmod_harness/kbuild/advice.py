@@ -8,7 +8,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kmod_harness.kbuild.ways import KBUILD_FILES, Folder
+from kmod_harness.kbuild.ways import Folder
+from kmod_harness.module.makefiles import KBUILD_FILES
 
 # Printed by a line that is added to the copied kbuild files, see report_flags.
 MARK = "kmod-harness: EXTRA_CFLAGS: "
@@ -64,7 +65,7 @@ def nothing_built(folder: Path, files: Folder, options: Sequence[str]) -> str:
     """Why a build that went well has led to no module."""
     if options:
         return f"no module was built: {', '.join(options)} has no value"
-    below = sorted({str(Path(name).parent) for name, text in files.texts.items() if text.objects} - {"."})
+    below = files.below()
     if below:
         return f"no module was built in {folder}; an obj-m is in {', '.join(below)}"
     return f"no module was built: is obj-m set in {folder}?"
@@ -85,9 +86,9 @@ def hint_for(problems: Sequence[str], lines: Sequence[str], folder: Path, *, ext
     option = re.search(r"no module was built: (CONFIG_\w+)", text)
     if option:
         return f"--make-arg {option[1]}=m"
-    below = re.search(r"an obj-m is in ([^,\n]+)", text)
+    below = re.search(r"an obj-m is in ([^,\n]+)(,?)", text)
     if below:
-        return f"--module {folder / below[1]}"
+        return f"--module {folder} --all" if below[2] else f"--module {folder / below[1]}"
     return _plain_sentence(text, folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmod_harness.base import process
@@ -77,6 +77,11 @@ class Bench:
             argv = self._kbuild(self.place.inside / plan.folder, plan.arguments)
             script = "\n".join(["set -e", *plan.before, "exec " + shlex.join(argv)])
             return self._judge(way, self._run(["bash", "-c", script]))
+        if way == "below":
+            (below,) = self.folder.below()
+            return self._judge(
+                way, self._run(self._kbuild(self.place.inside / below)), note=f"built in {below}/"
+            )
         given = [f"{name}=m" for name in self.options] if way == "options" else []
         if given:
             given.append("KCFLAGS=" + " ".join(f"-D{name}_MODULE=1" for name in self.options))
@@ -108,7 +113,7 @@ class Bench:
         argv = ["bash", "-c", dkms.EVALUATE, "dkms.conf", *given]
         done = self._run(argv, View(links=links), READ_SECONDS)
         conf = dkms.parse_answers(done.output)
-        if conf is None:
+        if conf is None or not conf.name:
             said = [line for line in done.lines() if line.strip()]
             problems = [f"{self.place.folder / dkms.DKMS_CONF} cannot be read", *said[-output.TAIL_LINES :]]
             return Attempt("dkms.conf", tuple(done.lines()), (), tuple(problems), ())
@@ -120,7 +125,9 @@ class Bench:
             conf, tree=tree_link(request.kernel), folder=folder, release=request.kernel.release, words=words
         )
         view = View(links=links, environment={"CC": request.toolchain.compiler})
-        return self._judge("dkms.conf", self._run(["bash", "-c", script], view), expected=conf.built)
+        judged = self._judge("dkms.conf", self._run(["bash", "-c", script], view), expected=conf.built)
+        said = [f"dkms.conf: {line}" for line in conf.complaints if "error" in line]
+        return replace(judged, warnings=(*judged.warnings, *said))
 
     def _dkms_links(self, name: str, version: str) -> dict[Path, Path]:
         inside = self.place.inside

@@ -12,25 +12,27 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from kmod_harness.base import process, store
-from kmod_harness.base.errors import UsageError
+from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.base.parallel import cores, run_parallel
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
 from kmod_harness.kbuild import advice, sources
 from kmod_harness.kbuild.artefacts import Artefact, Request, find_artefact, publish
 from kmod_harness.kbuild.attempt import WRITES_AROUND, Attempt, Bench
+from kmod_harness.kbuild.beside import Beside, work_name
+from kmod_harness.kbuild.given import finished_object, judge_object, rust_problem, unpacked
 from kmod_harness.kbuild.surroundings import Surroundings, find_surroundings
 from kmod_harness.kbuild.toolchain import resolve_toolchain
 from kmod_harness.kbuild.ways import Key, find_ways, read_folder
 from kmod_harness.kbuild.workcopy import WorkCopy
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.module.module import Module
+from kmod_harness.module.module import Module, resolve_module
 
 # What the harness itself says to make: another value would build something else than asked for.
 RESERVED = ("M", "O", "MO", "KBUILD_EXTMOD", "KBUILD_OUTPUT")
@@ -49,9 +51,11 @@ class Build:
     warnings: tuple[str, ...]  # what should be mended
     seconds: float
     log: Path  # make's whole output
+    needs: tuple[Build, ...] = ()  # of folders beside, whose symbols it uses: loaded first, in this order
     way: str = ""  # by which it was built, see kbuild/ways.py
     notes: tuple[str, ...] = ()  # what the user should know of how it was built
     hint: str | None = None  # what to do about the problems
+    beside: tuple[Path, ...] = ()  # of a finished .ko: others in its folder, which it may need
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
@@ -96,7 +100,7 @@ def build_all(
                 result = (
                     _broken_dependency(request, failed)
                     if failed
-                    else build_module(request, settings, progress, jobs)
+                    else build_beside(request, settings, progress, jobs)
                 )
                 results[key].set_result(result)
             except BaseException as error:
@@ -129,18 +133,72 @@ def _wait(future: Future[Build]) -> Build:
             process.check_cancelled()
 
 
+def build_beside(
+    request: Request, settings: Settings, progress: Progress, jobs: int = 1, above: tuple[Path, ...] = ()
+) -> Build:
+    """Build one module, and before it those of folders beside whose symbols it uses.
+
+    Which these are, its make files say (KBUILD_EXTRA_SYMBOLS), or the symbols that nobody else has.
+    """
+    named = request.module
+    try:
+        request = replace(request, module=unpacked(named, request.kernel, settings, progress))
+        if request.module.kind == "object":
+            return _finished(request, settings)
+        beside = Beside(request, settings)
+        above = (*above, request.module.path)
+        while True:
+            needs: list[Build] = []
+            for folder in beside.folders:
+                if folder not in above:
+                    one = replace(request, module=resolve_module(str(folder)))
+                    built = build_beside(one, settings, progress, jobs, above)
+                    needs += [each for each in (*built.needs, built) if each not in needs]
+            symvers = tuple(build.symvers for build in needs if build.symvers)
+            whole = replace(request, symvers=(*request.symvers, *symvers))
+            build = build_module(whole, settings, progress, jobs)
+            if build.state != "failed" or not beside.learn(build.problems, above):
+                return replace(build, module=named, needs=tuple(needs))
+    except UsageError as error:
+        if named.kind == "folder":
+            raise
+        raise HarnessError(error.message, hint=error.hint, evidence=error.evidence) from error
+
+
+def _finished(request: Request, settings: Settings) -> Build:
+    """A .ko that needs no building."""
+    path = finished_object(request.module.path, settings)
+    problems, hint = judge_object(path, request.kernel)
+    beside = sorted(path.parent.glob("*.ko")) if path == request.module.path else []
+    return Build(
+        module=request.module,
+        kernel=request.kernel,
+        objects=() if problems else (path,),
+        symvers=None,
+        state="failed" if problems else "unchanged",
+        problems=tuple(problems),
+        warnings=(),
+        seconds=0.0,
+        log=path,
+        hint=hint,
+        beside=tuple(one for one in beside if one != path),
+    )
+
+
 def build_module(request: Request, settings: Settings, progress: Progress, jobs: int = 1) -> Build:
-    """Build one module for one kernel, or find that there is nothing to do."""
+    """Build a folder's module for one kernel, or find that there is nothing to do."""
     began = time.monotonic()
     try:
         found = sources.scan(request.module.path)
     except sources.TooLargeError as error:
         raise UsageError(str(error), hint="give the folder of the module alone") from error
+    if why := rust_problem(list(found), _configuration(request.kernel)):
+        return _impossible(request, why)
     base_key = request.base_key(found)
     if artefact := find_artefact(settings, base_key):
         return _succeeded(request, artefact, "unchanged", began)
     label = f"{request.module.name} for {request.kernel.spec}"
-    name = f"{request.module.name}-{request.kernel.release}-{request.work_key()[:12]}"
+    name = work_name(request)
     with store.locked(settings, f"build-{name}", progress), progress.task(f"build {label}"):
         if artefact := find_artefact(settings, base_key):  # another run has just done it
             return _succeeded(request, artefact, "unchanged", began)
@@ -254,6 +312,20 @@ def _unsuccessful(request: Request, work: WorkCopy, attempt: Attempt, seconds: f
         way=attempt.way,
         notes=attempt.notes,
         hint=advice.hint_for(attempt.problems, attempt.lines, request.module.path, extra_cflags=sets_extra),
+    )
+
+
+def _impossible(request: Request, why: str) -> Build:
+    return Build(
+        module=request.module,
+        kernel=request.kernel,
+        objects=(),
+        symvers=None,
+        state="impossible",
+        problems=(why,),
+        warnings=(),
+        seconds=0.0,
+        log=request.module.path,
     )
 
 

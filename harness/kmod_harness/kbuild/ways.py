@@ -5,7 +5,8 @@
 2. dkms.conf;
 3. kbuild, for a Kbuild or Makefile with an obj-m;
 4. the default target of the author's own Makefile, when that calls make;
-5. kbuild with CONFIG_X=m for each `obj-$(CONFIG_X)` that nobody gives a value.
+5. kbuild in the only sub-folder that has an obj-m;
+6. kbuild with CONFIG_X=m for each `obj-$(CONFIG_X)` that nobody gives a value.
 
 The author's own target comes before kbuild when it says more to kbuild than usual, or has no obj-m.
 """
@@ -19,12 +20,10 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from kmod_harness.kbuild.dkms import DKMS_CONF
-from kmod_harness.kbuild.makefiles import MakeText, parse_make_text
 from kmod_harness.module.expectation import BuildPlan
+from kmod_harness.module.makefiles import KBUILD_FILES, MAKE_FILES, MakeText, parse_make_text
 
-Key = Literal["module.yaml", "dkms.conf", "kbuild", "make", "options"]
-KBUILD_FILES = ("Kbuild", "Makefile")  # in the order in which kbuild looks for them
-MAKE_FILES = ("GNUmakefile", "makefile", "Makefile")  # and make itself
+Key = Literal["module.yaml", "dkms.conf", "kbuild", "make", "below", "options"]
 MAX_MAKE_FILES = 400
 
 
@@ -49,6 +48,13 @@ class Folder:
         """Each CONFIG_X that an obj-$(CONFIG_X) waits for, and that the kernel does not build as a module."""
         asked = dict.fromkeys(name for text in self.texts.values() for name in text.options)
         return [name for name in asked if not re.search(rf"^{name}=m$", configuration, re.MULTILINE)]
+
+    def below(self) -> list[str]:
+        """The sub-folders with an obj-m, but those that another of them leads to."""
+        found = [PurePath(name).parent for name, text in self.texts.items() if text.objects or text.folders]
+        return [
+            str(path) for path in dict.fromkeys(found) if path.parts and not set(path.parents[:-1]) & {*found}
+        ]
 
     def tree_variables(self) -> list[str]:
         """The names by which its make files call the kernel's build tree."""
@@ -81,16 +87,6 @@ def find_ways(plan: BuildPlan, folder: Folder, configuration: str) -> list[Key]:
     else:
         result += ["make"] if called else []
         result += ["kbuild"] if kbuild else []
+    if not (kbuild and kbuild.asks) and len(folder.below()) == 1:
+        result.append("below")
     return [*result, "options"] if kbuild and folder.options(configuration) else result
-
-
-def sub_folders(folder: Path, names: Iterable[str]) -> list[str]:
-    """The folders below that have a kbuild file with an obj-m."""
-    found = []
-    for name in names:
-        path = PurePath(name)
-        if path.name in KBUILD_FILES and len(path.parts) > 1 and str(path.parent) not in found:
-            text = parse_make_text((folder / name).read_text(errors="replace", encoding="utf-8"))
-            if text.objects or text.folders:
-                found.append(str(path.parent))
-    return found

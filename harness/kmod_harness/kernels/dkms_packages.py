@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Debian's packages of module sources (NAME-dkms), and .deb files like them: fetched and unpacked, not installed."""
+"""Debian's packages of module sources (NAME-dkms) and .deb files like them: unpacked, not installed."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+IN_TREE = "kernel:"  # before the name of one of the kernel's own modules
+
 
 @dataclass(frozen=True)
 class ExpectedSplat:
@@ -41,7 +43,9 @@ class Expectation:
     """What module.yaml says; the defaults are what holds for a module without one."""
 
     params: Mapping[str, str] = field(default_factory=dict, hash=False)  # module parameters, as text
-    depends: tuple[str, ...] = ()  # names of modules (folders beside this one) to load first, in order
+    # What to load first, in order: folders beside this one, "kernel:NAME" for the kernel's own modules.
+    depends: tuple[str, ...] = ()
+    depends_params: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)  # by such a name
     expect_log: tuple[str, ...] = ()  # regular expressions, each must match a record of every round
     expect_splat: ExpectedSplat | None = None
     expect_taint: tuple[str, ...] = ()  # letters that may become set beside O (out of tree) and E (unsigned)
@@ -50,6 +54,12 @@ class Expectation:
     reloads: int = 3  # how often it is loaded and unloaded
     build: BuildPlan = BuildPlan()
     warnings: tuple[WarningRule, ...] = ()  # of the build; the first whose pattern matches decides
+    # Of the modules of one folder, by their names as the kernel writes them, where they differ from the above.
+    modules: Mapping[str, Expectation] = field(default_factory=dict, hash=False)
+
+    def of(self, name: str) -> Expectation:
+        """What is expected of one module of the folder."""
+        return self.modules.get(name.replace("-", "_"), self)
 
 
 _CONSTRAINT = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")

@@ -7,18 +7,27 @@ import difflib
 import errno
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from kmod_harness.base.errors import UsageError
-from kmod_harness.module.expectation import Expectation, ExpectedSplat, parse_kernels
-from kmod_harness.module.vocabulary import SPLAT_KINDS, TAINT_FLAGS
+from kmod_harness.module.expectation import (
+    IN_TREE,
+    BuildPlan,
+    Expectation,
+    ExpectedSplat,
+    WarningRule,
+    parse_kernels,
+)
+from kmod_harness.module.vocabulary import KERNEL_ERRORS, SPLAT_KINDS, TAINT_FLAGS
 
 MAX_RELOADS = 1000
 _Keys = Mapping[str, Callable[[yaml.Node], Any]]  # a key and what reads its value
 TAINT_LETTERS = tuple(sorted(flag.letter for flag in TAINT_FLAGS))
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 _PARAMETER = re.compile(r"\w+")
 
@@ -51,9 +60,24 @@ def parse_manifest(text: str, name: str) -> Expectation:
     if node is None:
         return Expectation()
     try:
-        return Expectation(**_fields(node, _KEYS, ""))
+        return _expectation(_fields(node, _KEYS, ""))
     except _WrongError as error:
         raise UsageError(f"{name}:{error.node.start_mark.line + 1}: {error}") from None
+
+
+def _expectation(values: dict[str, Any]) -> Expectation:
+    """From the values of the keys; each of `modules` has what it does not say from the whole."""
+    if "depends" in values:
+        values["depends"], values["depends_params"] = values["depends"]
+    each = {name: _part(own) for name, own in values.pop("modules", {}).items()}
+    whole = Expectation(**values)
+    return replace(whole, modules={name: replace(whole, **own) for name, own in each.items()})
+
+
+def _part(own: dict[str, Any]) -> dict[str, Any]:
+    if "depends" in own:
+        own["depends"], own["depends_params"] = own["depends"]
+    return own
 
 
 def _fields(node: yaml.Node, keys: _Keys, prefix: str) -> dict[str, Any]:
@@ -146,9 +170,90 @@ def _params(node: yaml.Node) -> dict[str, str]:
 
 def _module_name(node: yaml.Node) -> str:
     text = _text(node)
-    if not _NAME.fullmatch(text):
-        raise ValueError(f"{text!r} is no name of a folder beside this one")
+    if not _NAME.fullmatch(text.removeprefix(IN_TREE)):
+        raise ValueError(f"{text!r} is neither a folder beside this one nor {IN_TREE}NAME")
     return text
+
+
+def _depends(node: yaml.Node) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
+    """Names, each alone or as a key with parameters; and these."""
+    if not isinstance(node, yaml.SequenceNode):
+        raise ValueError(f"want a list, found {_describe(node)}")
+    names: list[str] = []
+    parameters: dict[str, dict[str, str]] = {}
+    for number, item in enumerate(node.value, 1):
+        try:
+            if isinstance(item, yaml.MappingNode) and len(item.value) == 1:
+                names.append(_module_name(item.value[0][0]))
+                parameters[names[-1]] = _params(item.value[0][1])
+            else:
+                names.append(_module_name(item))
+        except ValueError as error:
+            raise ValueError(f"entry {number}: {error}") from None
+    return tuple(names), parameters
+
+
+def _folder(node: yaml.Node) -> str:
+    text = _text(node)
+    path = PurePosixPath(text)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{text!r} is no folder in the module's own")
+    return str(path)
+
+
+def _argument(node: yaml.Node) -> str:
+    text = _text(node)
+    if not re.match(r"[A-Za-z_][\w.-]*=", text):
+        raise ValueError(f"{text!r}: want NAME=value")
+    return text
+
+
+def _tool(node: yaml.Node) -> str:
+    text = _text(node)
+    if not _PACKAGE.fullmatch(text):
+        raise ValueError(f"{text!r} cannot be the name of a package")
+    return text
+
+
+def _build(node: yaml.Node) -> BuildPlan:
+    keys: _Keys = {
+        "folder": _folder,
+        "before": lambda node: _items(node, _text),
+        "arguments": lambda node: _items(node, _argument),
+        "tools": lambda node: _items(node, _tool),
+    }
+    return BuildPlan(**_fields(node, keys, "build."))
+
+
+def _warnings(node: yaml.Node) -> tuple[WarningRule, ...]:
+    """fail or tell for all; or a list of patterns, each with one of these and perhaps a reason."""
+    if isinstance(node, yaml.ScalarNode):
+        return (WarningRule("", fails=_fails(node)),)
+    if not isinstance(node, yaml.SequenceNode):
+        raise ValueError("want fail, tell or a list of patterns")
+    keys: _Keys = {"pattern": _expression, "verdict": _fails, "reason": _text}
+    rules = []
+    for number, item in enumerate(node.value):
+        values = _fields(item, keys, f"warnings[{number}].")
+        if "pattern" not in values or "reason" not in values:
+            raise ValueError(f"entry {number + 1}: pattern or reason missing")
+        rules.append(WarningRule(values["pattern"], values.get("verdict", False), values["reason"]))
+    return tuple(rules)
+
+
+def _fails(node: yaml.Node) -> bool:
+    text = _text(node)
+    if text not in ("fail", "tell"):
+        raise ValueError(f"want fail or tell, found {text!r}")
+    return text == "fail"
+
+
+def _modules(node: yaml.Node) -> dict[str, dict[str, Any]]:
+    """The keys of single modules of the folder, by name."""
+    return {
+        name.replace("-", "_"): _fields(value, _KEYS_OF_ONE, f"modules.{name}.")
+        for name, _, value in _pairs(node, "modules")
+    }
 
 
 def _splat_class(node: yaml.Node) -> str:
@@ -178,7 +283,7 @@ def _taint(node: yaml.Node) -> str:
 
 def _load(node: yaml.Node) -> str:
     text = _text(node)
-    if text != "ok" and text not in errno.errorcode.values():
+    if text not in ("ok", *KERNEL_ERRORS.values(), *errno.errorcode.values()):
         raise ValueError(f"want ok or the name of an errno, e.g. EINVAL, found {text!r}")
     return text
 
@@ -196,13 +301,19 @@ def _reloads(node: yaml.Node) -> int:
     return number
 
 
-_KEYS: _Keys = {
+_KEYS_OF_ONE: _Keys = {
     "params": _params,
-    "depends": lambda node: _items(node, _module_name),
+    "depends": _depends,
     "expect_log": lambda node: _items(node, _expression),
     "expect_splat": _splat,
     "expect_taint": lambda node: _items(node, _taint),
     "load": _load,
-    "kernels": _kernels,
     "reloads": _reloads,
+}
+_KEYS: _Keys = {
+    **_KEYS_OF_ONE,
+    "kernels": _kernels,
+    "build": _build,
+    "warnings": _warnings,
+    "modules": _modules,
 }

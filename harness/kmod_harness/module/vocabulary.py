@@ -12,6 +12,11 @@ from dataclasses import dataclass
 
 from kmod_harness.base.errors import UsageError
 
+# Names of errors that Linux uses inside and that errno(3) does not have (include/linux/errno.h).
+KERNEL_ERRORS = {512: "ERESTARTSYS", 517: "EPROBE_DEFER", 524: "ENOTSUPP"}
+# With these a driver says that its hardware is not there.
+NO_DEVICE = ("ENODEV", "ENXIO", "EPROBE_DEFER")
+
 SPLAT_KINDS: tuple[str, ...] = (
     "bad-page",
     "bug",

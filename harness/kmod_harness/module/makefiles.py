@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+KBUILD_FILES = ("Kbuild", "Makefile")  # in the order in which kbuild looks for them
+MAKE_FILES = ("GNUmakefile", "makefile", "Makefile")  # and make itself
+
 _ASSIGNED = r"\s*(?::::|::|:|\+|\?)?=\s*"
 _OBJECTS = re.compile(
     rf"^\s*(?:export\s+|override\s+)*obj-(?P<kind>m|y|\$[({{]\w+[)}}]){_ASSIGNED}(?P<value>.*)$"
@@ -17,7 +20,7 @@ _OPTION = re.compile(r"^\s*(?:export\s+|override\s+)*(CONFIG_\w+)\s*(?::::|::|:|
 _DEFAULT_TARGET = re.compile(r"^(?!\.)([^\s:=#$%][^:=#]*?)\s*::?(?!=)")
 _MAKE_IN = re.compile(r"\s(?:-C|--directory)[= ]?\s*[\"']?(?P<place>\$[({](?P<name>\w+)[)}](?![\w/])|\S+)")
 _MODULE = re.compile(r"\b(?:M|SUBDIRS|KBUILD_EXTMOD)=")
-_WORD = re.compile(r"\$\([^()]*(?:\([^()]*\)[^()]*)*\)|[^\s$]+")
+_WORD = re.compile(r"(?:\$\([^()]*(?:\([^()]*\)[^()]*)*\)|\S)+")
 # What a call of kbuild usually says; with anything else the author's own way is not the plain one.
 _USUAL = re.compile(
     r"(?:M|SUBDIRS|KBUILD_EXTMOD|O|V|W|C|ARCH|CROSS_COMPILE|KERNELRELEASE|PWD|src|KBUILD_VERBOSE|CC|LD|LLVM)=.*"
