@@ -109,10 +109,10 @@ def test_a_build_that_prints_an_arrow_is_no_defect_of_the_harness(tmp_path: Path
         f"arrow{ARROW}/module.yaml": f"# {ARROW}\nparams: {{}}\n",
     }
     for name, text in tree.items():
-        path = tmp_path / "tree" / name
+        path = tmp_path / "tree" / os.fsdecode(name.encode())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    module = str(tmp_path / "tree" / f"arrow{ARROW}")
+    module = str(tmp_path / "tree" / os.fsdecode(f"arrow{ARROW}".encode()))
     words = ("build", "--kernel", str(tmp_path / "tree"), "--module", module)
     done = front.run(*words, stdin=None, **ASCII)
     assert "\\u2192 here" in done.output

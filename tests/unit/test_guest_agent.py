@@ -91,8 +91,9 @@ def test_a_file_of_any_size_arrives_whole(start: Start, tmp_path: Path) -> None:
     agent.write(str(large), data, 0o600, deadline)
     assert large.read_bytes() == data
     for size in (0, 1, 4 << 20, (4 << 20) + 1):
-        agent.write(str(tmp_path / f"é {size}"), data[:size], 0o640, deadline)
-        assert (tmp_path / f"é {size}").read_bytes() == data[:size]
+        other = tmp_path / os.fsdecode(f"é {size}".encode())
+        agent.write(str(other), data[:size], 0o640, deadline)
+        assert other.read_bytes() == data[:size]
 
 
 def test_what_is_too_long_is_refused_and_the_next_is_served(start: Start) -> None:

@@ -44,7 +44,7 @@ def forward_imports(folder: Path, rooms: tuple[str, ...]) -> list[str]:
     found = []
     for path in sorted(folder.rglob("*.py")):
         here = path.relative_to(folder).parts[0]
-        for room in imported_rooms(path.read_text()):
+        for room in imported_rooms(path.read_text(encoding="utf-8")):
             if room in rooms and (here not in rooms or rooms.index(room) > rooms.index(here)):
                 found.append(f"{path.relative_to(folder)} imports {room}")
     return found

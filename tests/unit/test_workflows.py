@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""What runs without anybody asking for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+
+ROOT = Path(__file__).parents[2]
+
+
+def workflows() -> dict[str, Any]:
+    """Each workflow by the name of its file."""
+    paths = (ROOT / ".github" / "workflows").glob("*.yml")
+    return {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def commands(workflow: dict[str, Any]) -> list[str]:
+    """What it runs in the checkout, after the installation."""
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    return [step["run"] for step in steps if "run" in step and "name" not in step]
+
+
+def test_what_make_test_leaves_out_is_run_every_week() -> None:
+    workflow = workflows()["every-kernel"]
+    (when,) = workflow[True]["schedule"]  # "on" is a word for True in YAML
+    minute, hour, day, month, weekday = when["cron"].split()
+    assert (day, month) == ("*", "*")
+    assert all(one.isdigit() for one in (minute, hour, weekday))
+    assert commands(workflow) == ["make test-every-kernel"]
+    done = process.run(["make", "-n", "test-every-kernel"], cwd=ROOT, deadline=Deadline(60, "make"))
+    assert "--every-kernel" in done.output
+
+
+def test_both_share_the_kernels_in_the_cache() -> None:
+    caches = []
+    for name in ("ci", "every-kernel"):
+        (job,) = workflows()[name]["jobs"].values()
+        caches += [step["with"] for step in job["steps"] if step.get("uses", "").startswith("actions/cache")]
+    assert len(caches) == 2
+    assert caches[0] == caches[1]
+    assert "kernels.yaml" in caches[0]["key"]
