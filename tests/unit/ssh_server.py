@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import paramiko
+import pytest
 
+WINDOW = 1 << 27  # bytes that it takes without being asked to read them
 # Gets the command line and the channel; whatever it does, the channel is closed behind it.
 Handler = Callable[[str, paramiko.Channel], None]
 
@@ -27,6 +29,12 @@ class _Interface(paramiko.ServerInterface):
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return paramiko.common.OPEN_SUCCEEDED
 
+    def check_channel_pty_request(self, *_: object) -> bool:
+        return True
+
+    def check_channel_shell_request(self, channel: paramiko.Channel) -> bool:
+        return self.check_channel_exec_request(channel, b"")
+
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         def run() -> None:
             time.sleep(0.05)  # paramiko answers the request when we return; a channel may not close before that
@@ -38,6 +46,24 @@ class _Interface(paramiko.ServerInterface):
 
 
 @contextlib.contextmanager
+def frozen(request: str) -> Iterator[None]:
+    """The server goes no further, for anybody, at such a request: "channel", "pty", "exec", "shell"."""
+    thawed = threading.Event()
+
+    def freeze(*_: object) -> bool:
+        thawed.wait(60)
+        return False
+
+    name = "check_channel_request" if request == "channel" else f"check_channel_{request}_request"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Interface, name, freeze)
+        try:
+            yield
+        finally:
+            thawed.set()
+
+
+@contextlib.contextmanager
 def serve(host: paramiko.PKey, client: paramiko.PKey, handler: Handler) -> Iterator[int]:
     """Serve one connection on a loopback port, which is yielded."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -45,7 +71,7 @@ def serve(host: paramiko.PKey, client: paramiko.PKey, handler: Handler) -> Itera
         def accept() -> None:
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 connection, _ = listener.accept()
-                transport = paramiko.Transport(connection)
+                transport = paramiko.Transport(connection, default_window_size=WINDOW)
                 transport.add_server_key(host)
                 transport.start_server(server=_Interface(client, handler))
 

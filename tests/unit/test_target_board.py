@@ -7,6 +7,7 @@ import contextlib
 import io
 import re
 import shlex
+import socket
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from kmod_harness.features.rescue import package
 from kmod_harness.features.rescue.command import Request
 from kmod_harness.kernels.arch import host_arch
 from kmod_harness.machine.keys import MachineKeys
+from kmod_harness.run import targets
 from kmod_harness.run.targets import Choice, open_target
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.address import Address, parse_address
@@ -217,6 +219,19 @@ def test_the_users_own_keys_are_offered(
     (tmp_path / "id").rename(tmp_path / ".ssh" / "id_ed25519")
     (tmp_path / ".ssh" / "id_rsa").write_text("no key\n")
     connect(again, identity=None)
+
+
+def test_an_agent_that_does_not_answer(
+    stage: Callable[[Play], Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = stage(Play())
+    monkeypatch.setattr(targets, "CONNECT_SECONDS", 1.0)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "agent"))
+        agent.listen()
+        with pytest.raises(HarnessError, match="no answer within"):
+            connect(at, identity=None)
 
 
 def test_identities_that_cannot_be_used(stage: Callable[[Play], Stage], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterator
 
@@ -15,7 +16,7 @@ from kmod_harness.base.errors import GuestFailure
 from kmod_harness.machine.keys import MachineKeys
 from kmod_harness.target.runner import ConnectionLost, GuestHang
 from kmod_harness.target.ssh import HostKeyError, SshRunner, connect
-from tests.unit.ssh_server import Handler, serve
+from tests.unit.ssh_server import Handler, frozen, serve
 
 
 class Watch:
@@ -94,15 +95,63 @@ def test_a_command_that_does_not_return_is_a_hang() -> None:
         ssh.run(["sleep"], Deadline(0.3, "sleep"))
 
 
-def test_a_machine_that_opens_no_channel_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(*_: object) -> int:
-        time.sleep(2)
-        return paramiko.common.OPEN_SUCCEEDED
+@pytest.mark.parametrize("request_", ["channel", "exec"])
+def test_a_machine_that_answers_no_request_hangs(request_: str) -> None:
+    with (
+        runner(lambda *_: None, Watch()) as ssh,
+        frozen(request_),
+        pytest.raises(GuestHang, match="`true` did not return within"),
+    ):
+        ssh.run(["true"], Deadline(0.3, "x"))
 
-    with runner(lambda *_: None, Watch()) as ssh:
-        monkeypatch.setattr("tests.unit.ssh_server._Interface.check_channel_request", late)
-        with pytest.raises(GuestHang, match="`true` did not return within"):
-            ssh.run(["true"], Deadline(0.3, "x"))
+
+def test_a_machine_that_stops_reading_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is sent fills the sockets, long before it fills what the far side has promised to take."""
+
+    def handler(command: str, channel: paramiko.Channel) -> None:
+        assert channel.transport
+        monkeypatch.setattr(channel.transport.packetizer, "read_message", lambda: time.sleep(20))
+        time.sleep(20)
+
+    with (
+        runner(handler, Watch()) as ssh,
+        pytest.raises(GuestHang, match=r"`sh .*` did not return within"),
+    ):
+        ssh.put("/tmp/x", bytes(1 << 26), Deadline(1.0, "put"))
+
+
+@pytest.mark.parametrize("request_", ["channel", "exec"])
+def test_the_machines_end_is_noticed_while_it_answers_no_request(request_: str) -> None:
+    watch = Watch()
+    with (
+        runner(lambda *_: None, watch) as ssh,
+        frozen(request_),
+        pytest.raises(GuestFailure, match="Kernel panic"),
+    ):
+        watch.ended = GuestFailure("Kernel panic")
+        ssh.run(["insmod"], Deadline(30, "insmod"))
+
+
+def test_the_machines_end_is_noticed_while_connecting() -> None:
+    watch = Watch()
+    watch.ended = GuestFailure("Kernel panic")
+    keys = MachineKeys()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(GuestFailure, match="Kernel panic"),
+        connect(silent.getsockname()[1], keys.host_key_blob(), keys.client, watch, Deadline(30, "x")),
+    ):
+        pass
+
+
+def test_nothing_goes_on_after_a_hang() -> None:
+    """What was given up is not begun later, when the machine answers again."""
+    begun: list[str] = []
+    with runner(lambda command, _: begun.append(command), Watch()) as ssh:
+        with frozen("channel"), pytest.raises(GuestHang):
+            ssh.run(["late"], Deadline(0.3, "x"))
+        assert ssh.run(["true"], Deadline(10, "x")).killed
+    assert begun == ["true"]
 
 
 def test_the_machines_end_is_noticed_while_waiting() -> None:

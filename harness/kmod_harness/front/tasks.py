@@ -126,7 +126,7 @@ def shell(given: Given) -> Exit:
                     workbench.progress.note("at hand: insmod " + "; insmod ".join(order))
             workbench.progress.note(f"{kernel.release}; the machine ends with this shell (exit or Ctrl-D)")
             with connect_to(running) as runner:
-                interact(runner.transport, running)
+                interact(runner)
     return Exit.OK
 
 

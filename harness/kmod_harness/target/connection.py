@@ -23,7 +23,7 @@ from kmod_harness.target.known_hosts import (
     read_known_hosts,
 )
 from kmod_harness.target.runner import ends_are_errors
-from kmod_harness.target.ssh import SshRunner, Unwatched
+from kmod_harness.target.ssh import SshRunner, Unwatched, timely, watched
 
 DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")  # what an "ssh-rsa" key signs with today
@@ -67,12 +67,17 @@ def connect_board(
     known = read_known_hosts(known_hosts)
     keys = [load_identity(identity)] if identity else None
     with contextlib.ExitStack() as stack:
-        try:
+
+        def handshake() -> paramiko.Transport:
             transport = _open(address, known, stack, deadline)
             remote = transport.get_remote_server_key()
             file = known_hosts or Path(DEFAULT_FILES[0]).expanduser()
             check_host_key(known, address, remote.get_name(), remote.asbytes(), file)
             _authenticate(transport, address, keys, deadline)
+            return transport
+
+        try:
+            transport = watched(handshake, timely(deadline, Unwatched()))
         except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:  # the last: of odd names
             reason = str(error) or type(error).__name__
             raise HarnessError(f"no SSH connection to {address}: {reason}") from error
@@ -87,7 +92,7 @@ def _open(
     stack.callback(connection.close)
     transport = paramiko.Transport(connection)
     stack.callback(transport.close)
-    transport.banner_timeout = transport.auth_timeout = deadline.remaining()
+    transport.banner_timeout = deadline.remaining()
     _prefer(transport, known_kinds(known, address.known_as))
     transport.start_client(timeout=deadline.remaining())
     return transport
@@ -109,6 +114,7 @@ def _authenticate(
     tried = 0
     for key in candidates:
         deadline.check()
+        transport.auth_timeout = deadline.remaining()
         tried += 1
         with contextlib.suppress(paramiko.AuthenticationException):
             transport.auth_publickey(address.user, key)
