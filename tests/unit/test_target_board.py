@@ -38,6 +38,7 @@ from tests.unit.test_target_known_hosts import text_of
 from tests.unit.test_target_ssh import _host_key
 
 FOLDER = "/tmp/tmp.play"
+MARK = "KMOD_HARNESS_RUN="
 RELEASE = "6.99.0-board"
 
 
@@ -55,6 +56,8 @@ class Play:
     files: dict[str, bytes] = field(default_factory=dict)
 
     def handle(self, command: str, channel: paramiko.Channel) -> None:
+        words = [word for word in shlex.split(command) if not word.startswith(MARK)]
+        command = shlex.join([word for word in words if word != "env"])
         words = shlex.split(command)
         self.asked.append(" ".join(words[:2]) if words[0] == "sh" else command)
         output, code = "", 0

@@ -74,7 +74,7 @@ def open_target(choice: Choice, workbench: Workbench) -> Iterator[Opened]:
         keys = {"identity": choice.identity, "known_hosts": choice.known_hosts}
         with (
             connect_board(parse_address(choice.host), **keys, deadline=deadline) as runner,
-            open_board(runner, bring) as board,
+            open_board(runner, bring, workbench.progress.note) as board,
         ):
             yield board, named
     else:

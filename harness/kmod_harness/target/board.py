@@ -5,21 +5,56 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
+from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Failure, HarnessError, UsageError
 from kmod_harness.target.commands import CommandTarget, checked
-from kmod_harness.target.runner import Runner
+from kmod_harness.target.runner import Result, Runner
 
 UPLOAD_SECONDS = 120.0
+END_SECONDS = 30.0
+# Ends every process that has a mark in its environment; exit code 1 when one is left. The mark comes by
+# standard input, since sudo puts its command line into the environment.
+END = """
+read -r mark
+for signal in TERM TERM TERM KILL KILL KILL; do
+    pids=$(grep -ls "$mark" /proc/[0-9]*/environ | sed 's|[^0-9]||g')
+    [ "$pids" ] || exit 0
+    kill -$signal $pids 2> /dev/null
+    sleep 0.5 2> /dev/null || sleep 1
+done
+! grep -qs "$mark" /proc/[0-9]*/environ
+"""
 
 
 class Board(CommandTarget):
-    """See Target. What it lacks is brought to it when it is first needed, into a folder that goes with us."""
+    """See Target. What it lacks is brought to it when it is first needed, into a folder that goes with us.
+
+    sshd leaves a command alone when nobody waits for it any more. So each has a mark in its environment, by
+    which it and its children are found and ended over another channel: they inherit it through sudo, in
+    sessions of their own, as orphans. A process group would lose those, `timeout` knows nothing of Ctrl-C, and
+    neither is to be had on every board.
+    """
 
     def __init__(self, runner: Runner, bring_kmodctl: Callable[[CommandTarget], str]) -> None:
         super().__init__(runner, upload_seconds=UPLOAD_SECONDS)
         self._bring_kmodctl = bring_kmodctl
+        self._mark = f"KMOD_HARNESS_RUN={secrets.token_hex(8)}"
+        self._cut = False  # a command may still be running
+
+    def run(self, *argv: str, root: bool = False, stdin: bytes = b"", seconds: float | None = None) -> Result:
+        """See Target.run."""
+        marked = ("env", self._mark, *argv)
+        command = ("env", self._mark, *self.as_root, *marked) if root and self.as_root else marked
+        try:
+            result = super().run(*command, stdin=stdin, seconds=seconds)
+            return replace(result, argv=argv)
+        except BaseException:
+            self._cut = True
+            raise
 
     @functools.cached_property
     def as_root(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -47,22 +82,37 @@ class Board(CommandTarget):
         return self._bring_kmodctl(self)
 
     def leave(self) -> None:
-        """Remove our folder, if there is one and the board still answers."""
-        if "folder" in self.__dict__ and self.runner.alive():
+        """End what runs there on our behalf, then remove our folder. HarnessError when that cannot be done."""
+        if not self.runner.alive():
+            return
+        if self._cut:
+            self._end()
+        if "folder" in self.__dict__:
             checked(self.run("rm", "-rf", self.folder))
+
+    def _end(self) -> None:
+        as_root = self.__dict__.get("as_root", ())
+        deadline = Deadline(END_SECONDS, "end what runs on the board")
+        ended = self.runner.run([*as_root, "sh", "-c", END], deadline, stdin=f"{self._mark}\n".encode())
+        if ended.returncode != 0:
+            raise HarnessError(
+                "a command on the board cannot be ended", hint=f"kill what has {self._mark} in its environment"
+            )
 
 
 @contextlib.contextmanager
-def open_board(runner: Runner, bring_kmodctl: Callable[[CommandTarget], str]) -> Iterator[Board]:
-    """A board over a connection to it. What we put there is gone when the context is left.
+def open_board(
+    runner: Runner, bring_kmodctl: Callable[[CommandTarget], str], tell: Callable[[str], None]
+) -> Iterator[Board]:
+    """A board over a connection to it. When the context is left, nothing of ours runs or lies there any more.
 
-    bring_kmodctl: puts that program there and returns its path.
+    bring_kmodctl: puts that program there and returns its path. tell: hears what could not be cleaned up.
     """
     board = Board(runner, bring_kmodctl)
     try:
         yield board
-    except BaseException:
-        with contextlib.suppress(Failure):  # the first failure tells more
+    finally:
+        try:
             board.leave()
-        raise
-    board.leave()
+        except Failure as failure:  # what was found out before counts for more
+            tell(f"warning: the board is not as it was: {failure.message}")
