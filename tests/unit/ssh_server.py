@@ -38,7 +38,7 @@ class _Interface(paramiko.ServerInterface):
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         def run() -> None:
             time.sleep(0.05)  # paramiko answers the request when we return; a channel may not close before that
-            with contextlib.closing(channel), contextlib.suppress(OSError, EOFError):
+            with contextlib.suppress(OSError, EOFError), contextlib.closing(channel):
                 self._handler(command.decode(), channel)
 
         threading.Thread(target=run, daemon=True).start()

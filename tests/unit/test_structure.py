@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +66,31 @@ def test_an_import_that_points_forward_is_found(tmp_path: Path) -> None:
         "from kmod_harness import base\nimport kmod_harness.base.errors\n"
     )
     assert forward_imports(tmp_path, ROOMS) == ["base/errors.py imports front"]
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_what_is_imported_is_declared() -> None:
+    project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {canonical(re.split(r"[<>=]", one)[0]) for one in project["dependencies"]}
+    providers = importlib.metadata.packages_distributions()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for top in imported(path.read_text(encoding="utf-8")) - sys.stdlib_module_names - {"kmod_harness"}:
+            assert declared & set(map(canonical, providers[top])), f"{path.name} imports {top}"
+
+
+def imported(source: str) -> set[str]:
+    """The top-level packages that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+    return found
 
 
 def test_every_room_is_known_and_nothing_lies_outside() -> None:

@@ -29,12 +29,13 @@ build=/lib/modules/$(uname -r)/build
 """
 
 
-def checked(result: Result) -> Result:
+def checked(result: Result, hint: str | None = None) -> Result:
     """The result, if its exit code is 0; HarnessError otherwise."""
     if result.returncode != 0:
         raise HarnessError(
             f"{' '.join(result.argv)}: exit code {result.returncode}",
             evidence=result.output.splitlines()[-EVIDENCE_LINES:],
+            hint=hint,
         )
     return result
 
@@ -104,7 +105,8 @@ class CommandTarget(abc.ABC):
 
     def modules(self) -> dict[str, LoadedModule]:
         """See Target.modules."""
-        return parse_modules(self.read("/proc/modules"))
+        listed = checked(self.run("cat", "/proc/modules"), "is this a kernel with modules (CONFIG_MODULES)?")
+        return parse_modules(listed.output)
 
     def load(
         self,
