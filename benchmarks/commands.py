@@ -132,7 +132,7 @@ def ten_tests(context: Context) -> Iterator[Once]:
     file = context.scratch / "test_ten.py"
     file.write_text(TEN_TESTS, encoding="utf-8")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(context.scratch)]
-    argv += ["-c", os.devnull, "--kernel", context.kernel, str(file)]
+    argv += ["-c", os.devnull, "-p", "kmod_harness.front.plugin", "--kernel", context.kernel, str(file)]
     yield lambda: run_command(argv, context.scratch, expect=f"{TESTS} passed")
 
 
