@@ -3,7 +3,7 @@
 #   make test       everything that CI runs
 #   make test-every-kernel   the long tests on all kernels, where make test gives each case to one of them
 #   make check      what needs no virtual machine: formats, types, unit tests
-#   make docs       the figures of docs/ anew
+#   make docs       the figures of docs/ and the recorded terminal anew
 #   make benchmark  how fast all this is here, beside its goals; OPTIONS="--only clone --quiet 60"
 # KERNELS="5.10 6.12" chooses the kernels of vm-test.
 
@@ -40,6 +40,7 @@ benchmark: setup
 
 docs: setup
 	$(BIN)/python docs/figures.py
+	$(BIN)/python docs/recording.py
 
 # The only step that may need root: programs such as QEMU, once.
 setup: $(READY)

@@ -80,12 +80,17 @@ def draw(outputs: tuple[str, str], kernel: str) -> str:
     return console.export_svg(title="kmod-harness", code_format=plain, unique_id="recorded")
 
 
+def shortened(text: str) -> str:
+    """The text with the first line of evidence only: the picture has all."""
+    return re.sub(r"^(  \| .*\n)(?:(?:  \| |    ).*\n)+", r"\1  | ...\n", text, flags=re.MULTILINE)
+
+
 def main(kernel: str) -> None:
     """Make the picture and the text anew."""
     outputs = record(kernel)
     PICTURE.write_text(draw(outputs, kernel), encoding="utf-8")
     text = Text.from_ansi(outputs[0]).plain
-    body = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    body = shortened("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
     page = README.read_text(encoding="utf-8")
     command = f"$ kmod-harness vm-test --module ./my_driver --kernel {kernel}\n"
     block = f"```console\n{command}{body}```\n"

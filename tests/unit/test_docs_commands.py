@@ -49,8 +49,14 @@ def test_make_knows_what_to_do(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_blocks_say_what_they_are(page: Path) -> None:
-    assert {language for language, _ in blocks(page)} <= LANGUAGES
+def test_no_command_hides_in_another_block(page: Path) -> None:
+    for language, text in blocks(page):
+        assert language in {*LANGUAGES, "", "text"}
+        if language in ("", "text"):  # a drawing, or output
+            assert (
+                re.search(r"^([$#] |make |insmod |(kmod-harness|invoke|pytest) [a-z-])", text, re.MULTILINE)
+                is None
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
