@@ -15,18 +15,24 @@ from kmod_harness.target.commands import CommandTarget, checked
 from kmod_harness.target.runner import Result, Runner
 
 UPLOAD_SECONDS = 120.0
-END_SECONDS = 30.0
+END_SECONDS = 60.0
 # Ends every process that has a mark in its environment; exit code 1 when one is left. The mark comes by
-# standard input, since sudo puts its command line into the environment.
-END = """
+# standard input, since sudo puts its command line into the environment. tr: not every grep reads past a NUL.
+END = r"""
+exec 2> /dev/null
 read -r mark
-for signal in TERM TERM TERM KILL KILL KILL; do
-    pids=$(grep -ls "$mark" /proc/[0-9]*/environ | sed 's|[^0-9]||g')
+marked() {
+    for file in /proc/[0-9]*/environ; do
+        tr '\0' '\n' < "$file" | grep -qx "$mark" && pid=${file#/proc/} && echo "${pid%/environ}"
+    done
+}
+for signal in TERM TERM KILL KILL; do
+    pids=$(marked)
     [ "$pids" ] || exit 0
-    kill -$signal $pids 2> /dev/null
-    sleep 0.5 2> /dev/null || sleep 1
+    kill -$signal $pids
+    sleep 0.5 || sleep 1
 done
-! grep -qs "$mark" /proc/[0-9]*/environ
+[ -z "$(marked)" ]
 """
 
 
