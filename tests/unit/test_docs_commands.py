@@ -16,7 +16,7 @@ from kmod_harness.module.manifest import parse_manifest
 from tests.docs_commands import HERE, IN_A_MACHINE, NOT_RUN, PAGES, ROOT, blocks, commands
 from tests.front import make_front
 
-LANGUAGES = {"console", "yaml", "toml", "python", "mermaid"}
+LANGUAGES = {"console", "yaml", "toml", "python", "mermaid", "text"}
 EXAMPLES = ROOT / "docs" / "examples"
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 MAKES = sorted({one.text for one in commands() if one.prompt == "$" and one.text.startswith("make ")})
