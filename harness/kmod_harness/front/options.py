@@ -22,7 +22,10 @@ T = TypeVar("T")
 PYTEST = "pytest"
 _TESTS = ("vm-test", PYTEST)
 _BUILDS = ("build", *_TESTS)
-_KERNEL = f"a series, latest, host, a build tree or a folder of .debs (default {DEFAULT_KERNEL})"
+_KERNEL = (
+    "a series (6.12), a flavour of it (6.12-cloud), latest, host, a build tree or a folder of .debs "
+    f"(default {DEFAULT_KERNEL})"
+)
 _MODULE = "a name under kmod/ or the path of a folder with a kbuild file"
 _PLACES = ("graph", "unload-order")  # commands that look at a kernel, wherever it runs
 _MACHINES = (*_TESTS, "shell", *_PLACES, "trace-unload")  # those that (may) start virtual machines
@@ -113,7 +116,9 @@ class Given:
 
     # ---- what it is about ------------------------------------------------------------------------------
     name: str = _option("of the module", ("rescue", "unload-order"), "", "NAME", positional=True)
-    kernels: tuple[str, ...] = _option(f"{_KERNEL}; can be repeated", _BUILDS, (), "SPEC", flag="kernel")
+    kernels: tuple[str, ...] = _option(
+        f"{_KERNEL}; a range (5.10..7.3) or all; can be repeated", _BUILDS, (), "SPEC", flag="kernel"
+    )
     kernel: str = _option(f"of a virtual machine: {_KERNEL}", ("shell", *_PLACES, "trace-unload"), "", "SPEC")
     against: str = _option("a second kernel, shown beside the first", ("trace-unload",), "", "SPEC")
     modules: tuple[str, ...] = _option(
@@ -145,6 +150,12 @@ class Given:
     )
     keyword: str = _option(
         "only modules and kernels whose name matches, as pytest's -k", ("vm-test",), "", "WORDS", short="k"
+    )
+    first_bad: bool = _option(
+        "search the kernels (default: all) by halves for the first that fails",
+        ("vm-test",),
+        False,
+        flag="first-bad",
     )
     exitfirst: bool = _option("stop at the first failure", ("vm-test",), False, short="x")
     junit: Path | None = _option("write a JUnit file", ("vm-test",), None, "FILE")

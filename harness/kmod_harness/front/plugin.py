@@ -25,6 +25,7 @@ from kmod_harness.front.engine import Engine
 from kmod_harness.front.items import ModuleFile
 from kmod_harness.front.options import PYTEST, Given, chosen, options_of, read
 from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.ranges import is_range
 from kmod_harness.machine.machine import Machine
 from kmod_harness.module.module import MANIFEST, MODULE_FILES, resolve_module
 from kmod_harness.run.fleet import MachineOptions, default_spares
@@ -76,12 +77,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     given, engine = session.config.stash[GIVEN], session.config.stash[ENGINE]
     if given != Given() and not hasattr(session.config, "workerinput"):
         with engine.usage_ends_run():
-            engine.workbench.check_kernels(given.kernels)
+            engine.workbench.check_kernels(kernel_specs(session.config))
 
 
 def kernel_specs(config: pytest.Config) -> list[str]:
     """What --kernel says, each once."""
-    return list(dict.fromkeys(config.stash[GIVEN].kernels)) or [DEFAULT_KERNEL]
+    given = config.stash[GIVEN].kernels
+    names = config.stash[ENGINE].workbench.kernel_names(given) if any(map(is_range, given)) else given
+    return list(dict.fromkeys(names)) or [DEFAULT_KERNEL]
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -17,11 +17,13 @@ from kmod_harness.base.settings import DEFAULT_KERNEL
 from kmod_harness.front.engine import Engine
 from kmod_harness.front.items import ModuleFile
 from kmod_harness.front.options import Given
+from kmod_harness.kernels.ranges import ALL
 from kmod_harness.module.module import Module
 from kmod_harness.report.files import check_writable
 from kmod_harness.report.matrix import markdown_matrix
 from kmod_harness.report.rows import ResultRow
 from kmod_harness.report.table import print_results
+from kmod_harness.run.first_bad import Border, search
 from kmod_harness.run.workbench import Workbench
 
 
@@ -93,12 +95,27 @@ def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
     its own results.
     """
     started = time.monotonic()
-    reports = [(path, format_rows) for path, format_rows in _reports(given) if path]
-    for path in (given.junit, *(path for path, _ in reports)):
+    for path in (given.junit, *(path for path, _ in _reports(given))):
         if path:
             check_writable(path)
-    kernels = list(dict.fromkeys(given.kernels)) or [DEFAULT_KERNEL]
+    if given.first_bad and given.junit:
+        raise UsageError("--first-bad with --junit: a search is several runs of pytest", hint="use --markdown")
+    kernels = workbench.kernel_names(given.kernels or ((ALL,) if given.first_bad else (DEFAULT_KERNEL,)))
     workbench.check_kernels(kernels)
+    if given.first_bad:
+        rows, border = _search(given, modules, kernels, workbench)
+        _report(given, rows, started)
+        print(border.sentence())
+        return _border_exit(border)
+    code, rows = _test(given, modules, kernels, workbench)
+    _report(given, rows, started)
+    return _exit(code, rows)
+
+
+def _test(
+    given: Given, modules: Sequence[Module], kernels: Sequence[str], workbench: Workbench
+) -> tuple[int, list[ResultRow]]:
+    """Run pytest once: its exit code, and the results."""
     engine = Engine(lambda: workbench, given.jobs)
     with _undisturbed():
         code = pytest.main(_own_options(given), plugins=[engine, Front(engine, modules, kernels)])
@@ -106,11 +123,37 @@ def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
         raise engine.wrong_usage
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and given.keyword:
         raise UsageError(f"no test matches -k {given.keyword}")
+    return code, engine.rows
+
+
+def _report(given: Given, rows: Sequence[ResultRow], started: float) -> None:
     seconds = time.monotonic() - started
-    print_results(engine.rows, seconds, sys.stdout)
-    for path, format_rows in reports:
-        path.write_text(format_rows(engine.rows, seconds), encoding="utf-8", errors="surrogateescape")
-    return _exit(code, engine.rows)
+    print_results(rows, seconds, sys.stdout)
+    for path, format_rows in _reports(given):
+        if path:
+            path.write_text(format_rows(rows, seconds), encoding="utf-8", errors="surrogateescape")
+
+
+def _search(
+    given: Given, modules: Sequence[Module], kernels: Sequence[str], workbench: Workbench
+) -> tuple[list[ResultRow], Border]:
+    """Look for the first bad kernel; the results of those that were tried."""
+    seen: list[ResultRow] = []
+
+    def passes(kernel: str) -> bool | None:
+        code, rows = _test(given, modules, [kernel], workbench)
+        seen.extend(rows)
+        end = _exit(code, rows)
+        tried = end != Exit.NO_VERDICT and any(row.outcome != "skipped" for row in rows)
+        return end == Exit.OK if tried else None
+
+    return seen, search(kernels, passes)
+
+
+def _border_exit(border: Border) -> Exit:
+    if border.bad is not None:
+        return Exit.CHECK_FAILED
+    return Exit.OK if border.good is not None else Exit.NO_VERDICT
 
 
 def _exit(code: int, rows: Sequence[ResultRow]) -> Exit:

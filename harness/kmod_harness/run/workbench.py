@@ -16,6 +16,7 @@ from kmod_harness.base.settings import PROJECT, Settings
 from kmod_harness.kbuild.make import Build, build_all, check_arguments
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.kernel_modules import canonical, dependencies, with_dependencies
+from kmod_harness.kernels.ranges import expand_kernels
 from kmod_harness.kernels.resolve import check_kernels, resolve_kernel
 from kmod_harness.machine.machine import GuestPausedError
 from kmod_harness.module.module import Module, resolve_module
@@ -70,6 +71,10 @@ class Workbench:
         """End the machines that are still there."""
         self.fleet.close()
 
+    def kernel_names(self, specs: Iterable[str]) -> list[str]:
+        """The specs, each once, with the kernels of a range in its place. Raises as expand_kernels does."""
+        return expand_kernels(specs, self.settings, self.progress)
+
     def check_kernels(self, specs: Iterable[str]) -> None:
         """UsageError for a spec that cannot be right; nothing is fetched but lists of packages.
 
@@ -84,7 +89,7 @@ class Workbench:
 
     def kernels(self, specs: Iterable[str]) -> list[Kernel]:
         """The kernels for several specs, each once. UsageError for a wrong one before any is fetched."""
-        unique = list(dict.fromkeys(specs))
+        unique = self.kernel_names(specs)
         self.check_kernels(unique)
         return [self.kernel(spec) for spec in unique]
 
