@@ -22,7 +22,7 @@ from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.base.parallel import cores, run_parallel
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
-from kmod_harness.kbuild import advice, sources
+from kmod_harness.kbuild import advice, output, sources
 from kmod_harness.kbuild.artefacts import Artefact, Request, find_artefact, publish
 from kmod_harness.kbuild.attempt import WRITES_AROUND, Attempt, Bench
 from kmod_harness.kbuild.beside import Beside, work_name
@@ -32,6 +32,7 @@ from kmod_harness.kbuild.toolchain import resolve_toolchain
 from kmod_harness.kbuild.ways import Key, find_ways, read_folder
 from kmod_harness.kbuild.workcopy import WorkCopy
 from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.symbols import explain_missing
 from kmod_harness.module.module import Module, resolve_module
 
 # What the harness itself says to make: another value would build something else than asked for.
@@ -158,7 +159,8 @@ def build_beside(
             whole = replace(request, symvers=(*request.symvers, *symvers))
             build = build_module(whole, settings, progress, jobs)
             if build.state != "failed" or not beside.learn(build.problems, above):
-                return replace(build, module=named, needs=tuple(needs))
+                build = replace(build, module=named, needs=tuple(needs))
+                return _naming_owners(build, settings, progress)
     except UsageError as error:
         if named.kind == "folder":
             raise
@@ -327,6 +329,12 @@ def _impossible(request: Request, why: str) -> Build:
         seconds=0.0,
         log=request.module.path,
     )
+
+
+def _naming_owners(build: Build, settings: Settings, progress: Progress) -> Build:
+    """The same, telling first which parts of other kernels have the symbols that this one lacks."""
+    owners = explain_missing(output.undefined_symbols(build.problems), build.kernel, settings, progress)
+    return replace(build, problems=(*owners, *build.problems)) if owners else build
 
 
 def _broken_dependency(request: Request, failed: Sequence[Build]) -> Build:

@@ -173,6 +173,11 @@ def _folder(settings: Settings, kernel: KernelPackages) -> Path:
     return settings.cache / "kernels" / _name(kernel)
 
 
+def build_tree_of(kernel: KernelPackages, settings: Settings) -> Path:
+    """Where the headers of a cached kernel lie."""
+    return _paths(_folder(settings, kernel) / "root", kernel.release)["build_tree"]
+
+
 def _fetch(spec: str, kernel: KernelPackages, settings: Settings, arch: Arch, progress: Progress) -> Kernel:
     """Download and unpack; one run does the work when several ask for it."""
     folder = _folder(settings, kernel)
