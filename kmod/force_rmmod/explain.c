@@ -3,7 +3,7 @@
  * explain.c - all about a module, stuck or well, without touching anything
  *
  * One fact a line. Those that have one of these beginnings are for programs too
- * (cli/json.c reads them):
+ * (tools/force-rmmod/json.c reads them):
  *
  *	target: NAME
  *	state: WORDS

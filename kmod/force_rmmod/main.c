@@ -75,7 +75,7 @@
 #include <linux/sysfs.h>
 
 #include "force_rmmod.h"
-#include "guard.h"
+#include "guard/guard.h"
 
 /* What a write to the parameter target means. */
 static enum {

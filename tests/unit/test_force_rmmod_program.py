@@ -14,8 +14,7 @@ from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.settings import PROJECT
-from kmod_harness.features.rescue.package import build_there, carry
-from kmod_harness.kbuild.sources import scan
+from kmod_harness.features.rescue.package import build_there, carry, source_names
 from kmod_harness.target.board import Board
 from kmod_harness.target.runner import Result
 from kmod_harness.target.target import Facts
@@ -48,11 +47,7 @@ def make(folder: Path, tree: Path, *arguments: str) -> process.Completed:
 def kmod(tmp_path: Path) -> Path:
     """A copy of kmod/ without what was built there."""
     folder = tmp_path / "kmod"
-    for name in (
-        "Makefile",
-        "include/compat.h",
-        *(f"force_rmmod/{name}" for name in scan(PROJECT / "kmod/force_rmmod")),
-    ):
+    for name in source_names(PROJECT / "kmod"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT / "kmod" / name, folder / name)
     return folder

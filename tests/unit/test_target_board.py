@@ -168,7 +168,7 @@ def test_built_on_the_board_if_it_can(stage: Callable[[Play], Stage]) -> None:
     assert at.rescue()[0] == Exit.OK
     with tarfile.open(fileobj=io.BytesIO(at.play.files[f"{FOLDER}/sources.tar"])) as archive:
         names = archive.getnames()
-    assert {"Makefile", "include/compat.h", "force_rmmod/Kbuild", "force_rmmod/cli/image.c"} <= set(names)
+    assert {"Makefile", "include/compat.h", "force_rmmod/Kbuild", "tools/force-rmmod/image.c"} <= set(names)
     assert not any(name.endswith((".o", ".ko", ".cmd")) for name in names)
     # What the user names comes first.
     named = stage(Play(builds=True))

@@ -354,8 +354,8 @@ def test_kernel_without_kprobes(bench: Bench, build_changed: BuildChanged) -> No
     ko = build_changed(
         "force_rmmod",
         ("../include/compat.h", end, f"#undef CONFIG_KPROBES\n{end}"),
-        ("lookup.c", "!register_kprobe(&probe)", "false"),
-        ("undo_kprobe.c", '"kprobe_table"', '"no_kprobe_table"'),
+        ("kernel/lookup.c", "!register_kprobe(&probe)", "false"),
+        ("undo/kprobe.c", '"kprobe_table"', '"no_kprobe_table"'),
     )
     blind = bench.guest.put_bytes(ko.read_bytes(), "blind.ko")
     bench.die()

@@ -192,7 +192,7 @@ def test_probes_by_breakpoint(guest: Guest, upload: Upload, build_changed: Build
     """Where ftrace cannot make them, as behind its own call, a function is known all the same."""
     offset = "at->kp.offset = IS_ENABLED(CONFIG_X86_KERNEL_IBT) ? 9 : 5;"
     handler = "at->kp.pre_handler = fr_journal_hit;"
-    ko = build_changed("force_rmmod", ("guard_journal.c", handler, f"{handler}\n\t{offset}"))
+    ko = build_changed("force_rmmod", ("guard/journal.c", handler, f"{handler}\n\t{offset}"))
     assert guest.write("/proc/sys/debug/kprobes-optimization", "0") == OK
     assert guest.load(guest.put(ko), {"guard": "*"}, call="init") == OK
     faults = upload("faults")
@@ -203,7 +203,7 @@ def test_probes_by_breakpoint(guest: Guest, upload: Upload, build_changed: Build
 
 def test_a_long_report(guest: Guest, upload: Upload, build_changed: BuildChanged) -> None:
     """It is whole, whatever the list of names; what a page has no room for are the oldest events."""
-    ko = build_changed("force_rmmod", ("guard_report.c", "#define FR_EVENTS 8", "#define FR_EVENTS 32"))
+    ko = build_changed("force_rmmod", ("guard/report.c", "#define FR_EVENTS 8", "#define FR_EVENTS 32"))
     names = "faults,a\\b,\u00e4," + ",".join(f"driver_{number}" for number in range(80))
     assert guest.load(guest.put(ko), {"guard": names}, call="init") == OK
     faults = upload("faults")
@@ -355,7 +355,7 @@ def test_who_waits_is_killed(guest: Guest, upload: Upload) -> None:
 def test_found_before_it_is_told(guest: Guest, upload: Upload, build_changed: BuildChanged) -> None:
     """A guard that comes may find a module live and hear of it then: it takes its exit once."""
     told = "\t\tfr_guard_live(data);"
-    ko = build_changed("force_rmmod", ("guard.c", told, f"{told[:-1]}, fr_guard_live(data);"))
+    ko = build_changed("force_rmmod", ("guard/guard.c", told, f"{told[:-1]}, fr_guard_live(data);"))
     assert guest.load(guest.put(ko), {"guard": "*"}, call="init") == OK
     faults = upload("faults")
     assert guest.load(faults, {"scenario": "exit"}) == OK

@@ -605,7 +605,7 @@ OOPSES = "dmesg | grep -c 'end trace'"
 OTHERWISE = {
     "module_use": ("depend_s", "../include/compat.h", "target_list;\n\tstruct module *source;\n"),
     "kobj_map": ("probe", "../include/compat.h", "struct compat_probe *probes[COMPAT_CHRDEV_BUCKETS];\n"),
-    "kmem_cache": ("probe", "undo_memory.c", "return (const char **)node"),
+    "kmem_cache": ("probe", "undo/memory.c", "return (const char **)node"),
     "mutex": ("probe", "../include/compat.h", "return atomic_long_read(&lock->owner)"),
     "async_entry": ("probe_async", "../include/compat.h", "\tstruct list_head domain_list;\n"),
     "worker": ("probe_async", "../include/compat.h", "struct compat_worker {\n"),

@@ -21,18 +21,19 @@ from kmod_harness.target.target import Facts
 
 PROGRAM = "force-rmmod"
 BUILD_SECONDS = 900.0
-# What `make force-rmmod` reads beside the module's own folder, below kmod/.
+PROGRAM_FOLDER = "tools/force-rmmod"  # below kmod/, as what follows
+# What `make force-rmmod` reads beside the two folders of sources.
 BESIDE = ("Makefile", "include/compat.h")
 
 
 def carry(program: bytes, ko: bytes) -> bytes:
-    """The program with a module appended, as kmod/force_rmmod/cli/image.c looks for it."""
+    """The program with a module appended, as kmod/tools/force-rmmod/image.c looks for it."""
     return program + ko + b"%s.ko %016d\n" % (RESCUE_MODULE.encode(), len(ko))
 
 
 def program_sources(module: Module) -> list[Path]:
-    """The program's sources, the one it is named after first."""
-    folder = module.path / "cli"
+    """The sources of the program for a module beside it, the one it is named after first."""
+    folder = module.path.parent / PROGRAM_FOLDER
     return sorted(folder.glob("*.c"), key=lambda path: (path.stem != PROGRAM, path.name))
 
 
@@ -49,10 +50,16 @@ def build_package(kernel: Kernel, workbench: Workbench) -> bytes:
     return carry(program.read_bytes(), build.objects[0].read_bytes())
 
 
+def source_names(base: Path) -> list[str]:
+    """The files that `make force-rmmod` reads, relative to kmod/, which `base` is."""
+    folders = (RESCUE_MODULE, PROGRAM_FOLDER)
+    return [*BESIDE, *(f"{folder}/{name}" for folder in folders for name in sources.scan(base / folder))]
+
+
 def pack_sources(module: Module) -> bytes:
     """What the board needs to build both itself, as a tar file."""
     base = module.path.parent
-    names = [*BESIDE, *(f"{module.path.name}/{name}" for name in sources.scan(module.path))]
+    names = source_names(base)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for name in names:

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * scan.c - every word of memory that leads into the victim
+ *
+ * All that the direct map shows of the machine's memory is read once, but for
+ * what is free, what belongs to programs and what caches files. The words whose
+ * value lies in the victim are remembered by their place, until fr_scan_forget();
+ * whoever looks at them later has to see whether they still do.
+ *
+ * Left out are the victim's own memory, ours, and the stacks of the living, which
+ * references.c judges. Memory may go away while it is read: reads that may fail.
+ */
+#include <linux/bsearch.h>
+#include <linux/err.h>
+#include <linux/ioport.h>
+#include <linux/jiffies.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/vmalloc.h>
+
+#include "force_rmmod.h"
+
+#define FR_SCAN_LIMIT 65536
+/* Free blocks are not larger in any version. */
+#define FR_SCAN_ORDER 11
+
+static bool fr_scan_wanted = true;
+module_param_named(scan, fr_scan_wanted, bool, 0644);
+MODULE_PARM_DESC(scan, "search memory for what still leads into the target (default: on)");
+
+/* Numbers of pages. */
+struct fr_frames {
+	unsigned long *numbers;
+	size_t count, limit;
+};
+
+struct fr_scan {
+	struct module *victim;
+	unsigned long low, span;	/* everything of the victim lies there */
+	struct fr_frames skipped;
+	unsigned long *buffer;		/* one page */
+	unsigned long pages;		/* read so far */
+};
+
+/* What the last scan found. */
+static unsigned long **fr_scan_words;
+static size_t fr_scan_count;
+
+/* ---- pages to be left out ---- */
+
+static void fr_scan_skip(struct fr_frames *frames, const void *start, size_t size)
+{
+	const void *address = (const void *)((unsigned long)start & PAGE_MASK);
+	struct page *page;
+
+	for (; start && size && address < start + size; address += PAGE_SIZE) {
+		if (frames->count == frames->limit)
+			return;
+		page = virt_addr_valid(address) ? virt_to_page(address) : vmalloc_to_page(address);
+		if (page)
+			frames->numbers[frames->count++] = page_to_pfn(page);
+	}
+}
+
+static size_t fr_scan_module_pages(const struct module *mod)
+{
+	size_t size, count = 0;
+	int type;
+
+	for (type = 0; type < MOD_MEM_NUM_TYPES; type++)
+		if (compat_module_mem(mod, type, &size))
+			count += size / PAGE_SIZE + 2;
+
+	return count;
+}
+
+static void fr_scan_skip_module(struct fr_frames *frames, const struct module *mod)
+{
+	size_t size;
+	void *base;
+	int type;
+
+	for (type = 0; type < MOD_MEM_NUM_TYPES; type++) {
+		base = compat_module_mem(mod, type, &size);
+		fr_scan_skip(frames, base, size);
+	}
+}
+
+static int fr_scan_compare(const void *left, const void *right)
+{
+	unsigned long a = *(const unsigned long *)left, b = *(const unsigned long *)right;
+
+	return a < b ? -1 : a > b;
+}
+
+static int fr_scan_skip_all(struct fr_scan *scan)
+{
+	struct fr_frames *frames = &scan->skipped;
+	struct task_struct *process, *task;
+
+	rcu_read_lock();
+	for_each_process_thread(process, task)
+		frames->limit += THREAD_SIZE / PAGE_SIZE;
+	rcu_read_unlock();
+	/* Some for tasks that come meanwhile. */
+	frames->limit += frames->limit / 4 + 64;
+	frames->limit += fr_scan_module_pages(scan->victim) + fr_scan_module_pages(THIS_MODULE);
+	frames->numbers = kvmalloc_array(frames->limit, sizeof(*frames->numbers), GFP_KERNEL);
+	if (!frames->numbers)
+		return -ENOMEM;
+
+	fr_scan_skip_module(frames, scan->victim);
+	fr_scan_skip_module(frames, THIS_MODULE);
+	rcu_read_lock();
+	for_each_process_thread(process, task)
+		fr_scan_skip(frames, READ_ONCE(task->stack), THREAD_SIZE);
+	rcu_read_unlock();
+	sort(frames->numbers, frames->count, sizeof(*frames->numbers), fr_scan_compare, NULL);
+
+	return 0;
+}
+
+static bool fr_scan_is_skipped(const struct fr_scan *scan, unsigned long pfn)
+{
+	return bsearch(&pfn, scan->skipped.numbers, scan->skipped.count, sizeof(pfn),
+		       fr_scan_compare);
+}
+
+/* ---- the walk ---- */
+
+static void fr_scan_page(struct fr_scan *scan, unsigned long pfn, unsigned long *page)
+{
+	unsigned long *word, *end = scan->buffer + PAGE_SIZE / sizeof(*word);
+	bool looked = false;
+
+	if (!fr_peek(scan->buffer, page, PAGE_SIZE))
+		return;
+
+	scan->pages++;
+	for (word = scan->buffer; word < end; word++) {
+		if (*word - scan->low >= scan->span || !fr_victim_has(scan->victim, (void *)*word))
+			continue;
+		if (!looked && (fr_scan_is_skipped(scan, pfn) || page == scan->buffer))
+			return;
+		looked = true;
+		if (fr_scan_count < FR_SCAN_LIMIT)
+			fr_scan_words[fr_scan_count++] = page + (word - scan->buffer);
+	}
+}
+
+/* How many pages a free block has; only a guess, since nobody holds the zone's lock. */
+static unsigned long fr_scan_free(const struct page *page)
+{
+	unsigned long order = page_private(page);
+
+	return order <= FR_SCAN_ORDER ? 1UL << order : 1;
+}
+
+static int fr_scan_range(struct resource *range, void *data)
+{
+	unsigned long pfn = PFN_UP(range->start), end = PFN_DOWN(range->end + 1);
+	struct fr_scan *scan = data;
+	struct page *page;
+
+	for (; pfn < end; pfn++) {
+		if (!(pfn & 255))
+			cond_resched();
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		page = pfn_to_online_page(pfn);
+		if (!page)
+			continue;
+		if (PageBuddy(page)) {
+			pfn += fr_scan_free(page) - 1;
+			continue;
+		}
+		if (PageLRU(compound_head(page)) || PageHWPoison(compound_head(page)) ||
+		    PageHWPoison(page) || PageOffline(page))
+			continue;
+		fr_scan_page(scan, pfn, page_address(page));
+	}
+
+	return 0;
+}
+
+static void fr_scan_bounds(struct fr_scan *scan)
+{
+	unsigned long base, high = 0;
+	size_t size;
+	int type;
+
+	scan->low = ULONG_MAX;
+	for (type = 0; type < MOD_MEM_NUM_TYPES; type++) {
+		base = (unsigned long)compat_module_mem(scan->victim, type, &size);
+		if (!base || !size)
+			continue;
+		scan->low = min(scan->low, base);
+		high = max(high, base + size);
+	}
+	scan->span = high - scan->low;
+}
+
+static int fr_scan_walk(struct fr_scan *scan)
+{
+	unsigned long start = jiffies;
+	int ret;
+
+	ret = walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0,
+				  ~0ULL, scan, fr_scan_range);
+	if (ret < 0) {
+		pr_err("refused: memory cannot be searched: %d\n", ret);
+		return ret;
+	}
+
+	pr_info("scan: %lu MiB read in %u ms, %zu words lead into %s\n",
+		scan->pages >> (20 - PAGE_SHIFT), jiffies_to_msecs(jiffies - start), fr_scan_count,
+		scan->victim->name);
+	if (fr_scan_count < FR_SCAN_LIMIT)
+		return 0;
+
+	pr_err("refused: no more than that can be judged; scan=0 does without\n");
+	return -EOPNOTSUPP;
+}
+
+void fr_scan_forget(void)
+{
+	kvfree(fr_scan_words);
+	fr_scan_words = NULL;
+	fr_scan_count = 0;
+}
+
+int fr_scan(struct module *victim)
+{
+	struct fr_scan scan = { .victim = victim };
+	int ret;
+
+	fr_scan_forget();
+	if (!fr_scan_wanted)
+		return 0;
+
+	scan.buffer = (unsigned long *)__get_free_page(GFP_KERNEL);
+	fr_scan_words = kvmalloc_array(FR_SCAN_LIMIT, sizeof(*fr_scan_words), GFP_KERNEL);
+	ret = scan.buffer && fr_scan_words ? fr_scan_skip_all(&scan) : -ENOMEM;
+	if (!ret) {
+		fr_scan_bounds(&scan);
+		ret = fr_scan_walk(&scan);
+	}
+
+	kvfree(scan.skipped.numbers);
+	free_page((unsigned long)scan.buffer);
+	if (ret)
+		fr_scan_forget();
+
+	return ret;
+}
+
+bool fr_scan_done(void)
+{
+	return fr_scan_words;
+}
+
+int fr_scan_each(struct module *victim,
+		 int (*fn)(struct module *victim, unsigned long *word, void *data), void *data)
+{
+	unsigned long value;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < fr_scan_count; i++) {
+		if (!fr_peek(&value, fr_scan_words[i], sizeof(value)) ||
+		    !fr_victim_has(victim, (void *)value))
+			continue;
+		ret = fn(victim, fr_scan_words[i], data);
+		if (ret)
+			return ret;
+	}
+
+	return 0;
+}

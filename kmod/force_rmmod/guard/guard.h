@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* guard.h - what the parts of the guard offer each other */
+#ifndef FORCE_RMMOD_GUARD_H
+#define FORCE_RMMOD_GUARD_H
+
+#include <linux/types.h>
+
+struct bio_list;
+struct blk_plug;
+struct module;
+struct pt_regs;
+struct reclaim_state;
+struct task_struct;
+
+/* Where a guarded call goes on if it does not come back by itself. */
+struct fr_landing {
+	unsigned long ip, sp, fp;	/* the rest the compiler keeps on the stack */
+};
+
+/*
+ * <architecture>.c, all that an architecture needs: tell whether it can; call
+ * fn, and come back from it with what it returns, or, after fr_landing_redirect() of
+ * the registers that an exception has saved, when that exception ends, with ret.
+ */
+int fr_landing_init(void);
+int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *data);
+void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs, int ret);
+
+/* What fr_landing_call() calls in its turn. */
+int fr_landing_enter(int (*fn)(void *data), void *data);
+
+/* What a task had when a guarded call began, and must have again after it died. */
+struct fr_context {
+	unsigned int preempt;
+	bool irqs_off;
+	int rcu, pagefaults, migration;
+	struct compat_return_hooks hooks;
+	struct blk_plug *plug;
+	struct bio_list *bios;
+	struct reclaim_state *reclaim;
+	void *journal;
+	unsigned int flags;
+	unsigned long signals;	/* those of FR_CONTEXT_SIGNALS that are pending */
+};
+
+/* context.c */
+void fr_context_save(struct fr_context *context);
+bool fr_context_is_same(const struct fr_context *context);	/* not in an interrupt */
+bool fr_context_is_probed(const struct fr_context *context);	/* but perhaps in a probe's */
+void fr_context_restore(const struct fr_context *context, char *text, size_t size);
+
+/* Between the two nothing that waits gives up for a signal that has come before. */
+void fr_context_hide_signals(void);
+void fr_context_show_signals(void);
+
+/* locks.c: gives back what current, which died, holds; names it in text. */
+void fr_locks_init(void);
+void fr_locks_release(struct module *victim, char *text, size_t size);
+
+/* call.c: calls of the guarded modules' code, of so many tasks at a time. */
+#define FR_CALLS 64
+
+struct fr_call {
+	struct fr_call *outer;		/* of the same task */
+	struct module *mod;
+	const char *what;		/* the function that is called, for people */
+	struct fr_journal *journal;	/* may be NULL */
+	struct fr_landing landing;
+	struct fr_context context;
+
+	bool died;
+	char reason[32];		/* as in the first line of the oops */
+	char place[80];			/* the function in which it died */
+	char repaired[160];		/* what it had left of the task's own, and locks */
+};
+
+int fr_call_init(void);
+void fr_call_exit(void);
+
+/* The call in which current is, and not an interrupt on top of it; or NULL. */
+struct fr_call *fr_call_current(void);
+
+/* The same when a probe is hit, which may be by an exception of its own. */
+struct fr_call *fr_call_probed(struct pt_regs *regs);
+
+/* Calls fn; if it dies: call->died, and -EFAULT. */
+int fr_call_run(struct fr_call *call, int (*fn)(void *data), void *data);
+
+/* journal.c: what a call registers, and what was found of it. */
+int fr_journal_init(void);	/* how many functions are probed */
+void fr_journal_exit(void);
+struct fr_journal *fr_journal_begin(void);	/* or NULL */
+void fr_journal_end(struct fr_journal *journal);
+
+/* Which one undo.c asks, or NULL. */
+void fr_journal_use(const struct fr_journal *journal);
+
+/* report.c: counters and the last events, in sysfs. */
+int fr_report_init(void);
+void fr_report_exit(void);
+void fr_report_call(void);
+void fr_report_wait(int difference);
+void fr_report_event(const struct fr_call *call);	/* with fr_undone */
+
+/* guard.c: the mode of force_rmmod in which it stays; the parameter guard, or NULL. */
+const char *fr_guard_wanted(void);
+unsigned int fr_guard_count(void);	/* modules guarded now */
+
+/* A guarded module. */
+struct fr_guarded {
+	struct module *mod;		/* NULL: the place is free */
+	struct task_struct *loader;	/* until init is called */
+	int (*init)(void);
+	void (*exit)(void);
+	bool holds;			/* a reference to us */
+	struct kernel_param *params, *real_params;	/* param.c */
+};
+
+/* That which current is loading, before its init is called, or NULL. */
+struct fr_guarded *fr_guarded_loading(void);
+
+/* Calls a function of the module; if it dies, undoes what it left: -EFAULT. */
+int fr_guard_run(struct module *mod, const char *what, int (*fn)(void *data), void *data);
+
+/* param.c: before parameters are set, before init is called, and at last. */
+void fr_params_guard(struct fr_guarded *guarded);
+void fr_params_restore(struct fr_guarded *guarded);
+void fr_params_free(struct fr_guarded *guarded);
+int fr_guard_init(void);
+void fr_guard_exit(void);
+
+#endif

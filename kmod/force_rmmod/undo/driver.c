@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * driver.c - drivers, of any bus
+ *
+ * Those of every bus are found through the kset that all buses are in. A driver
+ * is the victim's if it lies in its memory or names it as owner. Unregistering
+ * unbinds its devices; the driver's remove is not called, as a driver whose module
+ * never became live is not to be trusted with that. On a bus that is not in the
+ * table below it cannot be kept from being called, so a bound device there is a
+ * risk that only force takes.
+ */
+#include <linux/device.h>
+#include <linux/i2c.h>
+#include <linux/kernel.h>
+#include <linux/kobject.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
+#include <linux/spi/spi.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+
+#include "force_rmmod.h"
+
+/* Buses whose drivers need no remove, and where they have it: so far from the driver. */
+#define FR_BUS(bus, type, removes) { \
+	.name = bus, \
+	.remove = (long)offsetof(struct type, remove) - (long)offsetof(struct type, driver), \
+	.count = removes, \
+}
+
+static const struct fr_bus {
+	const char *name;
+	long remove;
+	size_t count;
+} fr_buses[] = {
+	FR_BUS("platform", platform_driver, COMPAT_PLATFORM_REMOVES),
+	FR_BUS("pci", pci_driver, 1),
+	FR_BUS("i2c", i2c_driver, 1),
+	FR_BUS("spi", spi_driver, 1),
+};
+
+static void **fr_driver_remove(const struct module *victim, struct device_driver *drv,
+			       size_t *count)
+{
+	void *remove;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fr_buses); i++) {
+		remove = (char *)drv + fr_buses[i].remove;
+		*count = fr_buses[i].count;
+		if (!strcmp(drv->bus->name, fr_buses[i].name))
+			return fr_victim_has(victim, remove) ? remove : NULL;
+	}
+
+	return NULL;
+}
+
+bool fr_driver_silence(const struct module *victim, struct device_driver *drv,
+		       struct fr_remove *saved)
+{
+	size_t i, count;
+	void **remove = fr_driver_remove(victim, drv, &count);
+
+	for (i = 0; remove && i < count; i++) {
+		saved->saved[i] = remove[i];
+		remove[i] = NULL;
+	}
+
+	return remove;
+}
+
+void fr_driver_restore(const struct module *victim, struct device_driver *drv,
+		       const struct fr_remove *saved)
+{
+	size_t i, count;
+	void **remove = fr_driver_remove(victim, drv, &count);
+
+	for (i = 0; remove && i < count; i++)
+		remove[i] = saved->saved[i];
+}
+
+static int fr_driver_judge(const struct module *victim, struct device_driver *drv,
+			   struct compat_driver_private *priv)
+{
+	size_t removes;
+
+	if (list_empty(&priv->klist_devices.k_list) || fr_driver_remove(victim, drv, &removes))
+		return 0;
+
+	pr_err("driver %s: a device of bus %s is bound to it\n", drv->name, drv->bus->name);
+	if (!fr_force)
+		return -EOPNOTSUPP;
+
+	pr_warn("force: its remove will be called\n");
+	return 0;
+}
+
+/* known: how many are what they should be, if not all; some may be on their way out. */
+static int fr_driver_collect(struct module *victim, struct fr_finds *finds, struct kset *drivers,
+			     int *known)
+{
+	struct compat_driver_private *priv;
+	struct device_driver *drv;
+	struct kobject *kobj;
+	int ret = 0;
+
+	spin_lock(&drivers->list_lock);
+	list_for_each_entry(kobj, &drivers->list, entry) {
+		priv = container_of(kobj, struct compat_driver_private, kobj);
+		drv = priv->driver;
+		if (!fr_layout_is_word(&drv->p, priv))
+			continue;
+		++*known;
+		if (drv->owner != victim && !fr_victim_has(victim, drv))
+			continue;
+		ret = fr_driver_judge(victim, drv, priv);
+		if (!ret)
+			ret = fr_found(finds, drv, fr_devices_order(kobj), "%s of bus %s",
+				       drv->name, drv->bus->name);
+		if (ret)
+			break;
+	}
+	spin_unlock(&drivers->list_lock);
+
+	return ret;
+}
+
+static int fr_driver_find(struct module *victim, struct fr_finds *finds)
+{
+	struct kset **buses = fr_lookup("bus_kset", sizeof(*buses));
+	struct compat_subsys_private *bus;
+	struct kset *next = NULL;
+	struct kobject *kobj;
+	int known = 0, ret = 0;
+
+	if (!buses)
+		return -EOPNOTSUPP;
+
+	/* Buses come and go with modules, but not the drivers while we hold on. */
+	spin_lock(&(*buses)->list_lock);
+	list_for_each_entry(kobj, &(*buses)->list, entry) {
+		bus = container_of(kobj, struct compat_subsys_private, subsys.kobj);
+		next = bus->drivers_kset;
+		if (!next)
+			continue;
+		ret = fr_layout_is_word(&next->kobj.parent, kobj) ?
+			fr_driver_collect(victim, finds, next, &known) :
+			fr_layout_unknown("subsys_private");
+		if (ret)
+			break;
+	}
+	spin_unlock(&(*buses)->list_lock);
+
+	return ret || known ? ret : fr_layout_unknown("driver_private");
+}
+
+static int fr_driver_check_device(struct device *dev, void *data)
+{
+	return fr_probe_check_lock(data, dev);
+}
+
+/* Unregistering takes the driver off its bus's list first, then the locks of its devices. */
+static int fr_driver_check(struct module *victim, void *object)
+{
+	struct device_driver *drv = object;
+	struct compat_driver_private *priv = (struct compat_driver_private *)drv->p;
+
+	if (!klist_node_attached(&priv->knode_bus)) {
+		pr_err("driver %s: somebody died who unregistered it\n", drv->name);
+		return -EOPNOTSUPP;
+	}
+
+	return driver_for_each_device(drv, NULL, victim, fr_driver_check_device);
+}
+
+static int fr_driver_undo(struct module *victim, void *object)
+{
+	struct fr_remove remove;
+
+	fr_driver_silence(victim, object, &remove);
+	driver_unregister(object);
+	return 0;
+}
+
+const struct fr_kind fr_kind_driver = {
+	.name = "driver",
+	.stage = FR_OBJECT,
+	.find = fr_driver_find,
+	.check = fr_driver_check,
+	.undo = fr_driver_undo,
+};

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* misc.c - misc devices: in the victim's memory, or with its operations */
+#include <linux/fs.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+
+#include "force_rmmod.h"
+
+static bool fr_misc_is_of(const struct miscdevice *misc, const struct module *victim)
+{
+	return fr_victim_has(victim, misc) || fr_victim_has(victim, misc->fops) ||
+	       (misc->fops && misc->fops->owner == victim);
+}
+
+static int fr_misc_find(struct module *victim, struct fr_finds *finds)
+{
+	struct list_head *list = fr_lookup("misc_list", sizeof(*list));
+	struct mutex *lock = fr_lookup("misc_mtx", sizeof(*lock));
+	struct miscdevice *misc;
+	int ret = 0;
+
+	if (!list || !lock)
+		return -EOPNOTSUPP;
+	if (!fr_tasks_can_lock(lock, "misc_mtx"))
+		return -EBUSY;
+
+	mutex_lock(lock);
+	list_for_each_entry(misc, list, list) {
+		if (!fr_misc_is_of(misc, victim))
+			continue;
+		ret = fr_found(finds, misc, 0, "%s, minor %d", misc->name, misc->minor);
+		if (ret)
+			break;
+	}
+	mutex_unlock(lock);
+
+	return ret;
+}
+
+static int fr_misc_undo(struct module *victim, void *object)
+{
+	misc_deregister(object);
+	return 0;
+}
+
+const struct fr_kind fr_kind_misc = {
+	.name = "misc device",
+	.stage = FR_ENTRANCE,
+	.find = fr_misc_find,
+	.undo = fr_misc_undo,
+};

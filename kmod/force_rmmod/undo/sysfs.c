@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * sysfs.c - attributes on objects of others, and objects without a kind
+ *
+ * An attribute is the victim's if it lies in its memory. Those of the victim's
+ * own objects go with them; what counts is one below an object that was there
+ * before the victim. If the folder of a named group is younger than the victim,
+ * all of the group goes; otherwise only the file.
+ */
+#include <linux/kernel.h>
+#include <linux/kernfs.h>
+#include <linux/kobject.h>
+#include <linux/module.h>
+#include <linux/rbtree.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+
+#include "force_rmmod.h"
+
+#define FR_SYSFS_DEPTH 24
+
+struct fr_sysfs_walk {
+	struct module *victim;
+	struct fr_finds *finds;
+	int (*collect)(struct fr_sysfs_walk *walk, struct kernfs_node *folder,
+		       struct kernfs_node *node);
+};
+
+static int fr_sysfs_walk_folder(struct fr_sysfs_walk *walk, struct kernfs_node *folder, int depth)
+{
+	struct kernfs_node *node;
+	struct rb_node *rb;
+	int ret;
+
+	for (rb = rb_first(&folder->dir.children); rb; rb = rb_next(rb)) {
+		node = rb_entry(rb, struct kernfs_node, rb);
+		ret = walk->collect(walk, folder, node);
+		/* Parameters and sections of the victim are the loader's business. */
+		if (!ret && depth && kernfs_type(node) == KERNFS_DIR &&
+		    node != walk->victim->mkobj.kobj.sd)
+			ret = fr_sysfs_walk_folder(walk, node, depth - 1);
+		if (ret)
+			return ret;
+	}
+
+	return 0;
+}
+
+static bool fr_sysfs_is_known(struct kernfs_node *root)
+{
+	const struct list_head *lists[] = COMPAT_KERNFS_LISTS(root);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(lists); i++)
+		if (!fr_layout_is_listed(lists[i]))
+			return false;
+
+	return true;
+}
+
+static int fr_sysfs_walk_all(struct fr_sysfs_walk *walk)
+{
+	struct kernfs_node *root = compat_kernfs_parent(kernel_kobj->sd);
+	struct mutex *lock = NULL;
+	int ret;
+
+	if (COMPAT_HAVE_KERNFS_MUTEX)
+		lock = fr_lookup("kernfs_mutex", sizeof(*lock));
+	if (!root || compat_kernfs_parent(root) || (COMPAT_HAVE_KERNFS_MUTEX && !lock))
+		return -EOPNOTSUPP;
+	if (!fr_sysfs_is_known(root))
+		return fr_layout_unknown("kernfs_root");
+	if (!fr_try(compat_kernfs_trylock(root, lock))) {
+		pr_err("the lock of sysfs is taken\n");
+		return -EBUSY;
+	}
+	ret = fr_sysfs_walk_folder(walk, root, FR_SYSFS_DEPTH);
+	compat_kernfs_unlock(root, lock);
+
+	return ret;
+}
+
+/* ---- attributes ---- */
+
+static bool fr_sysfs_is_younger(const struct module *victim, const struct kernfs_node *node)
+{
+	const struct kernfs_node *own = victim->mkobj.kobj.sd;
+
+	return own && node->id > own->id;
+}
+
+/* The folder of an object is the object's own, that of a named group is not. */
+static struct kobject *fr_sysfs_object(const struct kernfs_node *folder, const char **group)
+{
+	struct kobject *kobj = folder->priv;
+
+	*group = kobj && kobj->sd != folder ? folder->name : NULL;
+	return kobj;
+}
+
+bool fr_sysfs_is_opened(const struct module *victim, const struct inode *inode)
+{
+	const struct kernfs_node *node = inode->i_private;
+
+	return S_ISREG(inode->i_mode) && node && fr_victim_has(victim, node->priv);
+}
+
+static int fr_sysfs_collect(struct fr_sysfs_walk *walk, struct kernfs_node *folder,
+			    struct kernfs_node *node)
+{
+	struct kobject *kobj;
+	const char *group;
+	int ret;
+
+	if (kernfs_type(node) != KERNFS_FILE || !fr_victim_has(walk->victim, node->priv))
+		return 0;
+
+	kobj = fr_sysfs_object(folder, &group);
+	if (!kobj || !kobj->sd || fr_sysfs_is_younger(walk->victim, kobj->sd))
+		return 0;
+
+	ret = fr_found(walk->finds, node, node->id, "%s%s%s of %s", group ? group : "",
+		       group ? "/" : "", node->name, kobject_name(kobj));
+	if (!ret)
+		kernfs_get(node);
+
+	return ret;
+}
+
+static int fr_sysfs_find(struct module *victim, struct fr_finds *finds)
+{
+	struct fr_sysfs_walk walk = { victim, finds, fr_sysfs_collect };
+
+	return fr_sysfs_walk_all(&walk);
+}
+
+static bool fr_sysfs_is_binary(const struct kernfs_node *node)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%ps", node->attr.ops);
+	return !strncmp(name, "sysfs_bin_", 10);
+}
+
+/* For one that is binary and in a group there is no function that removes it. */
+static int fr_sysfs_check(struct module *victim, void *object)
+{
+	struct kernfs_node *node = object;
+	const char *group;
+
+	fr_sysfs_object(compat_kernfs_parent(node), &group);
+	return group && fr_sysfs_is_binary(node) ? -EOPNOTSUPP : 0;
+}
+
+static int fr_sysfs_undo(struct module *victim, void *object)
+{
+	static struct attribute *no_attributes[] = { NULL };
+	struct kernfs_node *node = object, *folder = compat_kernfs_parent(node);
+	struct attribute_group all = { .attrs = no_attributes };
+	struct kobject *kobj;
+	const char *group;
+
+	kobj = fr_sysfs_object(folder, &group);
+	if (fr_sysfs_is_binary(node)) {
+		sysfs_remove_bin_file(kobj, node->priv);
+	} else if (!group) {
+		sysfs_remove_file(kobj, node->priv);
+	} else if (fr_sysfs_is_younger(victim, folder)) {
+		all.name = group;
+		sysfs_remove_group(kobj, &all);
+	} else {
+		sysfs_remove_file_from_group(kobj, node->priv, group);
+	}
+
+	return 0;
+}
+
+static void fr_sysfs_put(void *object)
+{
+	kernfs_put(object);
+}
+
+const struct fr_kind fr_kind_sysfs = {
+	.name = "sysfs attribute",
+	.stage = FR_ENTRANCE,
+	.find = fr_sysfs_find,
+	.check = fr_sysfs_check,
+	.undo = fr_sysfs_undo,
+	.put = fr_sysfs_put,
+};
+
+/* ---- objects ---- */
+
+static bool fr_kobject_is_dynamic(const struct kobject *kobj)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%ps", kobj->ktype);
+	return !strcmp(name, "dynamic_kobj_ktype");
+}
+
+static int fr_kobject_collect(struct fr_sysfs_walk *walk, struct kernfs_node *folder,
+			      struct kernfs_node *node)
+{
+	struct kobject *kobj = node->priv;
+
+	if (kernfs_type(node) != KERNFS_DIR || !kobj || kobj->sd != node ||
+	    !fr_sysfs_is_younger(walk->victim, node))
+		return 0;
+
+	if (!fr_victim_has(walk->victim, kobj->ktype) &&
+	    !(fr_victim_holder(walk->victim, (unsigned long)kobj) && fr_kobject_is_dynamic(kobj)))
+		return 0;
+
+	return fr_found(walk->finds, kobj, node->id, "%s", kobject_name(kobj));
+}
+
+static int fr_kobject_find(struct module *victim, struct fr_finds *finds)
+{
+	struct fr_sysfs_walk walk = { victim, finds, fr_kobject_collect };
+
+	return fr_sysfs_walk_all(&walk);
+}
+
+/* Off sysfs at once, even if somebody else has a reference too. */
+static int fr_kobject_undo(struct module *victim, void *object)
+{
+	kobject_del(object);
+	kobject_put(object);
+	return 0;
+}
+
+const struct fr_kind fr_kind_kobject = {
+	.name = "object of sysfs",
+	.stage = FR_OBJECT,
+	.find = fr_kobject_find,
+	.undo = fr_kobject_undo,
+};
