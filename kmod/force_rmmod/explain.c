@@ -26,9 +26,12 @@
 #include <linux/kernel.h>
 #include <linux/module.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "explain.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
-static void fr_tell_steps(struct module *victim, int verdict, int dead)
+static void fr_tell_steps(struct fr_rescue *rescue, int verdict, int dead)
 {
 	if (verdict != FR_SOUND) {
 		if (dead)
@@ -36,15 +39,15 @@ static void fr_tell_steps(struct module *victim, int verdict, int dead)
 		pr_info("step: let nobody new in\n");
 		if (COMPAT_HAVE_IDEMPOTENT)
 			pr_info("step: cut dead entries out of finit_module's table\n");
-		fr_undo_steps(victim, verdict != FR_STUCK);
-		if (verdict == FR_STUCK && fr_scan_done())
+		fr_undo_steps(rescue);
+		if (verdict == FR_STUCK && fr_scan_done(rescue))
 			pr_info("step: refuse if what still leads into %s is alive\n",
-				victim->name);
+				rescue->victim->name);
 		pr_info("step: reset: state live, reference count 0, %s\n",
 			verdict == FR_STUCK ? "neither init nor exit" : "its own exit");
 	}
 
-	pr_info("step: rmmod %s\n", victim->name);
+	pr_info("step: rmmod %s\n", rescue->victim->name);
 }
 
 static const char *fr_tell_outcome(int verdict)
@@ -59,28 +62,29 @@ static const char *fr_tell_outcome(int verdict)
 	}
 }
 
-bool fr_tell(struct module *victim)
+bool fr_tell(struct fr_rescue *rescue)
 {
 	int dead, verdict, found;
 	bool refused;
 
-	dead = fr_async_repair(victim, false);
+	dead = fr_async_repair(rescue, false);
 	if (dead > 0)
 		pr_info("dead asynchronous calls: %d\n", dead);
 
-	verdict = fr_victim_judge(victim);
+	verdict = fr_victim_judge(rescue);
 	refused = dead < 0 || verdict < 0;
 	if (verdict > FR_SOUND) {
-		refused |= fr_holders_check(victim, dead > 0) < 0;
+		refused |= fr_holders_check(rescue, dead > 0) < 0;
 	} else {
-		fr_references_tell(victim, false);
-		fr_holders_tell(victim);
+		fr_references_tell(rescue, false);
+		fr_holders_tell(rescue);
 	}
 
-	refused |= fr_scan(victim) < 0;
+	refused |= fr_scan(rescue) < 0;
 	if (verdict == FR_LEAKED)
-		refused |= fr_owners_check(victim) < 0;
-	found = fr_undo(victim, false, verdict == FR_SOUND || verdict == FR_LEAKED);
+		refused |= fr_owners_check(rescue) < 0;
+	rescue->repairs_only = verdict == FR_SOUND || verdict == FR_LEAKED;
+	found = fr_undo(rescue, false);
 	if (found < 0)
 		refused = true;
 	/* Sound, but for a device of its that is in the hands of the dead. */
@@ -88,7 +92,7 @@ bool fr_tell(struct module *victim)
 		verdict = FR_LEAKED;
 
 	if (!refused)
-		fr_tell_steps(victim, verdict, dead);
+		fr_tell_steps(rescue, verdict, dead);
 	pr_info("outcome: %s\n", refused ? "would be refused" : fr_tell_outcome(verdict));
 
 	return dead;

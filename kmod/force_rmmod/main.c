@@ -19,7 +19,7 @@
  *  - cuts the dead insmod's entry out of finit_module()'s table (6.5 and newer:
  *    the next insmod of the same file would hang or oops in it),
  *  - undoes what the target left registered, as far as a row of the table in
- *    undo.c knows the kind,
+ *    undo/undo.c knows the kind,
  *  - searches memory (scan=0: does not) for what still leads into the target, and
  *    refuses if that is certainly alive; the target is as stuck as before then, but
  *    what was undone stays undone,
@@ -39,7 +39,7 @@
  *
  *	insmod force_rmmod.ko guard=vms,other		or guard=*
  *
- * keeps these modules, or all, from getting stuck: guard.c tells how. An oops in
+ * keeps these modules, or all, from getting stuck: guard/guard.c tells how. An oops in
  * their init or exit is told in the log as ever, then undone as above, and ends in an
  * error of insmod (EFAULT), or in an ordinary end of rmmod; also with panic_on_oops.
  *
@@ -64,7 +64,7 @@
  * damaged part of it.
  *
  * Nothing here calls a function that the kernel does not export: with IBT those
- * have lost their landing pads. Unexported variables are looked up (lookup.c).
+ * have lost their landing pads. Unexported variables are looked up (kernel/lookup.c).
  */
 #include <linux/init.h>
 #include <linux/kernel.h>
@@ -74,8 +74,13 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "explain.h"
 #include "guard/guard.h"
+#include "kernel/kernel.h"
+#include "rescue.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 /* What a write to the parameter target means. */
 static enum {
@@ -86,13 +91,13 @@ static enum {
 
 static char fr_target[MODULE_NAME_LEN];
 
-bool fr_force;
-module_param_named(force, fr_force, bool, 0644);
+static struct fr_options fr_options = { .scan = true };
+module_param_named(force, fr_options.force, bool, 0644);
 MODULE_PARM_DESC(force, "take the risks that the log names, instead of refusing (default: off)");
-
-bool fr_explain;
-module_param_named(explain, fr_explain, bool, 0644);
+module_param_named(explain, fr_options.explain, bool, 0644);
 MODULE_PARM_DESC(explain, "only tell what there is and what would be done (default: off)");
+module_param_named(scan, fr_options.scan, bool, 0644);
+MODULE_PARM_DESC(scan, "search memory for what still leads into the target (default: on)");
 
 /* The kernel's name of a module has '_' where that of the file may have '-'. */
 static int fr_target_name(const char *value)
@@ -122,23 +127,24 @@ static int fr_target_name(const char *value)
  * Everything that can say no, none of which changes anything. dead: how many
  * asynchronous calls there are that somebody may wait for.
  */
-static int fr_check(struct module *victim, int dead)
+static int fr_check(struct fr_rescue *rescue, int dead)
 {
 	int verdict, ret;
 
-	verdict = fr_victim_judge(victim);
+	verdict = fr_victim_judge(rescue);
 	if (verdict < 0)
 		return verdict;
 
-	ret = verdict == FR_SOUND ? 0 : fr_holders_check(victim, dead);
+	ret = verdict == FR_SOUND ? 0 : fr_holders_check(rescue, dead);
 	if (!ret && verdict != FR_SOUND)
-		ret = fr_scan(victim);
+		ret = fr_scan(rescue);
 	if (!ret && verdict == FR_LEAKED)
-		ret = fr_owners_check(victim);
+		ret = fr_owners_check(rescue);
 	if (ret)
 		return ret;
 
-	ret = fr_undo(victim, false, verdict != FR_STUCK);
+	rescue->repairs_only = verdict != FR_STUCK;
+	ret = fr_undo(rescue, false);
 	if (ret < 0)
 		return ret;
 
@@ -149,25 +155,26 @@ static int fr_check(struct module *victim, int dead)
 	return verdict;
 }
 
-static int fr_rescue(struct module *victim)
+static int fr_make_removable(struct fr_rescue *rescue)
 {
+	struct module *victim = rescue->victim;
 	int dead, state, refs, verdict, ret;
 
-	dead = fr_async_repair(victim, false);
+	dead = fr_async_repair(rescue, false);
 	if (dead < 0)
 		return dead;
 
 	state = READ_ONCE(victim->state);
 	refs = module_refcount(victim);
-	verdict = fr_check(victim, dead);
+	verdict = fr_check(rescue, dead);
 	if (verdict >= 0 && dead) {
 		/* Whoever waits for these calls holds the victim, and goes on now. */
-		ret = fr_async_repair(victim, true);
+		ret = fr_async_repair(rescue, true);
 		if (ret < 0)
 			return ret;
 		state = READ_ONCE(victim->state);
 		refs = module_refcount(victim);
-		verdict = fr_check(victim, 0);
+		verdict = fr_check(rescue, 0);
 	}
 	if (verdict < 0)
 		return verdict;
@@ -183,11 +190,11 @@ static int fr_rescue(struct module *victim)
 	/* The loader first: its table may stay locked, and it helps whatever follows. */
 	ret = fr_loader_repair();
 	if (!ret)
-		ret = fr_undo(victim, true, verdict != FR_STUCK);
+		ret = fr_undo(rescue, true);
 	if (!ret)
 		pr_info("nothing found of a known kind\n");
 	if (ret >= 0 && verdict == FR_STUCK)
-		ret = fr_proof_check(victim);
+		ret = fr_proof_check(rescue);
 	if (ret >= 0)
 		ret = fr_victim_reset(victim, verdict != FR_STUCK);
 	if (ret < 0) {
@@ -199,38 +206,37 @@ static int fr_rescue(struct module *victim)
 	return 0;
 }
 
+static int fr_attend_found(struct fr_rescue *rescue)
+{
+	int ret;
+
+	ret = fr_loader_resolve();
+	if (!ret)
+		ret = fr_victim_describe(rescue);
+	if (ret)
+		return ret;
+
+	if (rescue->options.explain)
+		return fr_tell(rescue) && fr_state == FR_LOADING ? -ECANCELED : 0;
+
+	return fr_make_removable(rescue);
+}
+
 static int fr_attend(void)
 {
-	struct module *victim;
+	struct fr_rescue rescue = { .options = fr_options };
 	int ret;
 
 	mutex_lock(&fr_undo_lock);
-	victim = fr_victim_find(fr_target);
-	if (IS_ERR(victim)) {
-		ret = PTR_ERR(victim);
-		goto err_unlock;
-	}
-
-	ret = fr_loader_resolve();
-	if (ret)
-		goto err_put_victim;
-
-	ret = fr_victim_describe(victim);
-	if (ret)
-		goto err_put_victim;
-
-	if (fr_explain)
-		ret = fr_tell(victim) && fr_state == FR_LOADING ? -ECANCELED : 0;
-	else
-		ret = fr_rescue(victim);
-
-err_put_victim:
-	fr_scan_forget();
+	ret = fr_victim_find(&rescue, fr_target);
+	if (!ret)
+		ret = fr_attend_found(&rescue);
+	fr_scan_forget(&rescue);
 	/* A reference kept would make rmmod of the victim wait for ever. */
-	fr_victim_put(victim);
-err_unlock:
+	fr_victim_put(&rescue);
 	fr_lookup_forget();
 	mutex_unlock(&fr_undo_lock);
+
 	return ret;
 }
 
@@ -274,11 +280,11 @@ static int fr_start(void)
 		return -EINVAL;
 	}
 
-	ret = fr_layout_check();
+	ret = fr_layout_check(fr_options.force);
 	if (!ret && *fr_target)
 		ret = fr_attend();
 	if (!ret && fr_guard_wanted())
-		ret = fr_guard_init();
+		ret = fr_guard_init(&fr_options);
 
 	return ret;
 }

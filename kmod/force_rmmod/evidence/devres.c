@@ -12,7 +12,9 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 struct fr_devres_search {
 	const struct module *victim;

@@ -33,13 +33,15 @@
 
 #include <net/sock.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 #define FR_HOLDERS_PATH 128
 #define FR_HOLDERS_NAMESPACES 64	/* that are looked at */
 
 struct fr_holders {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct task_struct *task;
 	int count;
 };
@@ -74,23 +76,6 @@ static const struct socket *fr_holders_socket(struct inode *inode, const struct 
 	return NULL;
 }
 
-/* What is behind a file whose operations are those of its file system. */
-static bool fr_holders_behind(const struct file *file, struct module *victim)
-{
-	struct inode *inode = file_inode(file);
-
-	switch (inode->i_sb->s_magic) {
-	case PROC_SUPER_MAGIC:
-		return fr_proc_is_opened(victim, inode);
-	case SYSFS_MAGIC:
-		return fr_sysfs_is_opened(victim, inode);
-	case DEBUGFS_MAGIC:
-		return fr_debugfs_is_opened(victim, file);
-	default:
-		return false;
-	}
-}
-
 /* A block device's own inode is not the one that its name has. */
 static bool fr_holders_disk(const struct file *file, const struct module *victim)
 {
@@ -108,15 +93,16 @@ static bool fr_holders_disk(const struct file *file, const struct module *victim
 #endif
 }
 
-static bool fr_holders_file(const struct file *file, struct module *victim)
+static bool fr_holders_file(const struct file *file, struct fr_rescue *rescue)
 {
+	const struct module *victim = rescue->victim;
 	struct inode *inode = file_inode(file);
 
 	return fr_holders_ops(file->f_op, victim) || fr_holders_ops(inode->i_fop, victim) ||
 	       fr_holders_owner(&inode->i_sb->s_type->owner, victim) ||
 	       (S_ISCHR(inode->i_mode) && inode->i_cdev &&
 		fr_holders_owner(&inode->i_cdev->owner, victim)) ||
-	       fr_holders_disk(file, victim) || fr_holders_behind(file, victim);
+	       fr_holders_disk(file, victim) || fr_files_is_behind(rescue, file);
 }
 
 static const char *fr_holders_name(struct file *file, char *buffer)
@@ -129,14 +115,14 @@ static const char *fr_holders_name(struct file *file, char *buffer)
 static int fr_holders_descriptor(const void *data, struct file *file, unsigned int fd)
 {
 	struct fr_holders *holders = (struct fr_holders *)data;
-	const struct socket *sock = fr_holders_socket(file_inode(file), holders->victim);
+	const struct socket *sock = fr_holders_socket(file_inode(file), holders->rescue->victim);
 	pid_t pid = task_pid_nr(holders->task);
 	char buffer[FR_HOLDERS_PATH];
 
 	if (sock)
 		pr_err("held by: pid %d, %s, socket %u, protocol %s\n", pid, holders->task->comm,
 		       fd, sock->sk ? sock->sk->sk_prot->name : "unknown");
-	else if (fr_holders_file(file, holders->victim))
+	else if (fr_holders_file(file, holders->rescue))
 		pr_err("held by: pid %d, %s, descriptor %u, %s\n", pid, holders->task->comm, fd,
 		       fr_holders_name(file, buffer));
 	else
@@ -169,8 +155,8 @@ static void fr_holders_mapping(struct fr_holders *holders, const struct vm_area_
 {
 	char buffer[FR_HOLDERS_PATH];
 
-	if (!fr_victim_has(holders->victim, vma->vm_ops) &&
-	    !(vma->vm_file && fr_holders_file(vma->vm_file, holders->victim)))
+	if (!fr_victim_has(holders->rescue->victim, vma->vm_ops) &&
+	    !(vma->vm_file && fr_holders_file(vma->vm_file, holders->rescue)))
 		return;
 
 	pr_err("held by: pid %d, %s, mapping at 0x%lx, %s\n", task_pid_nr(holders->task),
@@ -391,13 +377,13 @@ static void fr_holders_mounts(struct fr_holders *holders)
 	struct file_system_type *type;
 	int n;
 
-	for (n = 0; (type = fr_filesystem_mounted(holders->victim, n)); n++)
+	for (n = 0; (type = fr_files_mounted(holders->rescue->victim, n)); n++)
 		fr_holders_mounts_of(holders, type->name);
 }
 
-int fr_holders_tell(struct module *victim)
+int fr_holders_tell(struct fr_rescue *rescue)
 {
-	struct fr_holders holders = { .victim = victim };
+	struct fr_holders holders = { .rescue = rescue };
 	int ret;
 
 	/* Looked up now, since that may sleep. */
@@ -410,21 +396,22 @@ int fr_holders_tell(struct module *victim)
 	return ret ? ret : holders.count;
 }
 
-int fr_holders_check(struct module *victim, bool but_waiters)
+int fr_holders_check(struct fr_rescue *rescue, bool but_waiters)
 {
-	int inside = fr_references_tell(victim, but_waiters);
-	int held = fr_holders_tell(victim);
+	int inside = fr_references_tell(rescue, but_waiters);
+	int held = fr_holders_tell(rescue);
+	bool force = rescue->options.force;
 
 	if (inside)
-		pr_err("refused: a living task runs in %s\n", victim->name);
+		pr_err("refused: a living task runs in %s\n", rescue->victim->name);
 	if (held < 0)
 		return held;
 	/* The count is reset: one more reference given back, and rmmod finds it too small. */
-	if (held && fr_force)
+	if (held && force)
 		pr_warn("force: %s is given up although it is in use: remove it before that ends\n",
-			victim->name);
+			rescue->victim->name);
 	else if (held)
-		pr_err("refused: %s is in use\n", victim->name);
+		pr_err("refused: %s is in use\n", rescue->victim->name);
 
-	return inside || (held && !fr_force) ? -EBUSY : 0;
+	return inside || (held && !force) ? -EBUSY : 0;
 }

@@ -24,7 +24,9 @@
 
 #include <net/sock.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 /* Of the kernel's own about a module, none is larger. */
 #define FR_OWNERS_SMALL 64
@@ -118,7 +120,7 @@ static void fr_owners_found(struct fr_owners *owners, const Elf_Sym *variable)
 }
 
 /* The victim itself, in an object of somebody's. */
-static void fr_owners_object(struct module *victim, struct fr_owners *owners,
+static void fr_owners_object(const struct module *victim, struct fr_owners *owners,
 			     const unsigned long *at)
 {
 	struct fr_object object;
@@ -131,8 +133,9 @@ static void fr_owners_object(struct module *victim, struct fr_owners *owners,
 	owners->count++;
 }
 
-static int fr_owners_word(struct module *victim, unsigned long *at, void *data)
+static int fr_owners_word(struct fr_rescue *rescue, unsigned long *at, void *data)
 {
+	const struct module *victim = rescue->victim;
 	struct fr_owners *owners = data;
 	const Elf_Sym *variable;
 	unsigned long value;
@@ -154,13 +157,14 @@ static int fr_owners_word(struct module *victim, unsigned long *at, void *data)
 	return 0;
 }
 
-int fr_owners_check(struct module *victim)
+int fr_owners_check(struct fr_rescue *rescue)
 {
-	int refs = module_refcount(victim);
+	const struct module *victim = rescue->victim;
+	int refs = module_refcount(rescue->victim);
 	struct fr_owners owners = { 0 };
 
-	fr_scan_each(victim, fr_owners_word, &owners);
-	if (!owners.count || fr_force) {
+	fr_scan_each(rescue, fr_owners_word, &owners);
+	if (!owners.count || rescue->options.force) {
 		pr_warn("%snobody is found who holds the %d references to %s\n",
 			owners.count ? "force: " : "", refs, victim->name);
 		return 0;

@@ -31,7 +31,9 @@
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 #define FR_PROOF_LINES 8	/* of references that prove nothing */
 #define FR_PROOF_NODES 10000	/* of a list, until it is given up */
@@ -492,8 +494,9 @@ static void fr_proof_page(const struct module *victim, struct fr_proof *proof,
 	}
 }
 
-static int fr_proof_word(struct module *victim, unsigned long *at, void *data)
+static int fr_proof_word(struct fr_rescue *rescue, unsigned long *at, void *data)
 {
+	const struct module *victim = rescue->victim;
 	struct fr_proof *proof = data;
 	struct fr_object object;
 	unsigned long value;
@@ -513,9 +516,9 @@ static int fr_proof_word(struct module *victim, unsigned long *at, void *data)
 	return 0;
 }
 
-static int fr_proof_own_word(struct module *victim, unsigned long *word, void *data)
+static int fr_proof_own_word(struct fr_rescue *rescue, unsigned long *word, void *data)
 {
-	unsigned long anchor = fr_proof_anchor(victim, (unsigned long)word);
+	unsigned long anchor = fr_proof_anchor(rescue->victim, (unsigned long)word);
 	struct fr_proof *proof = data;
 
 	cond_resched();
@@ -527,28 +530,29 @@ static int fr_proof_own_word(struct module *victim, unsigned long *word, void *d
 	return 0;
 }
 
-int fr_proof_check(struct module *victim)
+int fr_proof_check(struct fr_rescue *rescue)
 {
+	const char *name = rescue->victim->name;
 	struct fr_proof proof = { 0 };
 
 	/* What waits to be called when nobody reads any more has been called then. */
 	rcu_barrier();
-	if (!fr_scan_done())
+	if (!fr_scan_done(rescue))
 		return 0;
 
-	fr_victim_each_word(victim, fr_proof_own_word, &proof);
-	fr_scan_each(victim, fr_proof_word, &proof);
+	fr_words_each(rescue, fr_proof_own_word, &proof);
+	fr_scan_each(rescue, fr_proof_word, &proof);
 	pr_info("references: %d of the loader, %d not known to be alive, %d alive\n",
 		proof.loaders, proof.unproven, proof.live);
 	if (!proof.live)
 		return 0;
 
-	if (fr_force) {
+	if (rescue->options.force) {
 		pr_warn("force: %s is given up although %d references to it are alive\n",
-			victim->name, proof.live);
+			name, proof.live);
 		return 0;
 	}
 
-	pr_err("refused: %d references to %s are alive\n", proof.live, victim->name);
+	pr_err("refused: %d references to %s are alive\n", proof.live, name);
 	return -EBUSY;
 }

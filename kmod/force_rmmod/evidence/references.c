@@ -10,10 +10,13 @@
  * interruptibly, which those never do outside the victim's code.
  */
 #include <linux/kernel.h>
+#include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/sched.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 static bool fr_references_word(unsigned long word, bool waiting, const void *data)
 {
@@ -32,10 +35,16 @@ static void fr_references_print(struct task_struct *task, const void *data)
 	fr_tasks_print_stack(task);
 }
 
+bool fr_references_is_thread(struct task_struct *task, const struct module *victim)
+{
+	return (task->flags & PF_KTHREAD) && !READ_ONCE(task->exit_state) &&
+	       fr_victim_has(victim, kthread_func(task));
+}
+
 /* The victim's own threads are inside it, of course; they are stopped. */
 static bool fr_references_skip(struct task_struct *task, const void *data)
 {
-	return fr_thread_is_of(task, data);
+	return fr_references_is_thread(task, data);
 }
 
 /* Nor does one count that goes on as soon as the dead calls are off the list. */
@@ -52,10 +61,10 @@ bool fr_references_inside(const struct module *victim)
 	return fr_tasks_stay(&query);
 }
 
-int fr_references_tell(const struct module *victim, bool but_waiters)
+int fr_references_tell(struct fr_rescue *rescue, bool but_waiters)
 {
 	const struct fr_stack_query query = {
-		fr_references_word, victim,
+		fr_references_word, rescue->victim,
 		but_waiters ? fr_references_skip_waiters : fr_references_skip,
 	};
 

@@ -17,22 +17,19 @@
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
-#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/vmalloc.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 #define FR_SCAN_LIMIT 65536
 /* Free blocks are not larger in any version. */
 #define FR_SCAN_ORDER 11
-
-static bool fr_scan_wanted = true;
-module_param_named(scan, fr_scan_wanted, bool, 0644);
-MODULE_PARM_DESC(scan, "search memory for what still leads into the target (default: on)");
 
 /* Numbers of pages. */
 struct fr_frames {
@@ -41,16 +38,13 @@ struct fr_frames {
 };
 
 struct fr_scan {
-	struct module *victim;
+	const struct module *victim;
+	struct fr_scanned *found;
 	unsigned long low, span;	/* everything of the victim lies there */
 	struct fr_frames skipped;
 	unsigned long *buffer;		/* one page */
 	unsigned long pages;		/* read so far */
 };
-
-/* What the last scan found. */
-static unsigned long **fr_scan_words;
-static size_t fr_scan_count;
 
 /* ---- pages to be left out ---- */
 
@@ -149,8 +143,8 @@ static void fr_scan_page(struct fr_scan *scan, unsigned long pfn, unsigned long 
 		if (!looked && (fr_scan_is_skipped(scan, pfn) || page == scan->buffer))
 			return;
 		looked = true;
-		if (fr_scan_count < FR_SCAN_LIMIT)
-			fr_scan_words[fr_scan_count++] = page + (word - scan->buffer);
+		if (scan->found->count < FR_SCAN_LIMIT)
+			scan->found->words[scan->found->count++] = page + (word - scan->buffer);
 	}
 }
 
@@ -219,34 +213,34 @@ static int fr_scan_walk(struct fr_scan *scan)
 	}
 
 	pr_info("scan: %lu MiB read in %u ms, %zu words lead into %s\n",
-		scan->pages >> (20 - PAGE_SHIFT), jiffies_to_msecs(jiffies - start), fr_scan_count,
-		scan->victim->name);
-	if (fr_scan_count < FR_SCAN_LIMIT)
+		scan->pages >> (20 - PAGE_SHIFT), jiffies_to_msecs(jiffies - start),
+		scan->found->count, scan->victim->name);
+	if (scan->found->count < FR_SCAN_LIMIT)
 		return 0;
 
 	pr_err("refused: no more than that can be judged; scan=0 does without\n");
 	return -EOPNOTSUPP;
 }
 
-void fr_scan_forget(void)
+void fr_scan_forget(struct fr_rescue *rescue)
 {
-	kvfree(fr_scan_words);
-	fr_scan_words = NULL;
-	fr_scan_count = 0;
+	kvfree(rescue->scanned.words);
+	rescue->scanned = (struct fr_scanned){ };
 }
 
-int fr_scan(struct module *victim)
+int fr_scan(struct fr_rescue *rescue)
 {
-	struct fr_scan scan = { .victim = victim };
+	struct fr_scanned *found = &rescue->scanned;
+	struct fr_scan scan = { .victim = rescue->victim, .found = found };
 	int ret;
 
-	fr_scan_forget();
-	if (!fr_scan_wanted)
+	fr_scan_forget(rescue);
+	if (!rescue->options.scan)
 		return 0;
 
 	scan.buffer = (unsigned long *)__get_free_page(GFP_KERNEL);
-	fr_scan_words = kvmalloc_array(FR_SCAN_LIMIT, sizeof(*fr_scan_words), GFP_KERNEL);
-	ret = scan.buffer && fr_scan_words ? fr_scan_skip_all(&scan) : -ENOMEM;
+	found->words = kvmalloc_array(FR_SCAN_LIMIT, sizeof(*found->words), GFP_KERNEL);
+	ret = scan.buffer && found->words ? fr_scan_skip_all(&scan) : -ENOMEM;
 	if (!ret) {
 		fr_scan_bounds(&scan);
 		ret = fr_scan_walk(&scan);
@@ -255,28 +249,28 @@ int fr_scan(struct module *victim)
 	kvfree(scan.skipped.numbers);
 	free_page((unsigned long)scan.buffer);
 	if (ret)
-		fr_scan_forget();
+		fr_scan_forget(rescue);
 
 	return ret;
 }
 
-bool fr_scan_done(void)
+bool fr_scan_done(const struct fr_rescue *rescue)
 {
-	return fr_scan_words;
+	return rescue->scanned.words;
 }
 
-int fr_scan_each(struct module *victim,
-		 int (*fn)(struct module *victim, unsigned long *word, void *data), void *data)
+int fr_scan_each(struct fr_rescue *rescue, fr_word_fn *fn, void *data)
 {
-	unsigned long value;
+	unsigned long *word, value;
 	size_t i;
 	int ret;
 
-	for (i = 0; i < fr_scan_count; i++) {
-		if (!fr_peek(&value, fr_scan_words[i], sizeof(value)) ||
-		    !fr_victim_has(victim, (void *)value))
+	for (i = 0; i < rescue->scanned.count; i++) {
+		word = rescue->scanned.words[i];
+		if (!fr_peek(&value, word, sizeof(value)) ||
+		    !fr_victim_has(rescue->victim, (void *)value))
 			continue;
-		ret = fn(victim, fr_scan_words[i], data);
+		ret = fn(rescue, word, data);
 		if (ret)
 			return ret;
 	}

@@ -28,8 +28,12 @@
 #include <linux/string.h>
 #include <linux/wait.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
 #include "guard/guard.h"
+#include "kernel/kernel.h"
+#include "rescue.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 #define FR_GUARD_PAUSE_MS 1000
 #define FR_GUARD_PAUSE_MAX_MS 60000
@@ -59,6 +63,7 @@ static struct fr_guarded fr_guarded[FR_PLACES];
 static DEFINE_MUTEX(fr_guarded_lock);
 static DECLARE_WAIT_QUEUE_HEAD(fr_guarded_gone);
 static bool fr_guard_on;
+static const struct fr_options *fr_guard_options;
 
 static void fr_guard_call_exit(struct fr_guarded *guarded);
 
@@ -140,59 +145,88 @@ static struct fr_guarded *fr_guarded_add(struct module *mod)
 
 /* ---- what runs in the place of init and exit ---- */
 
+/* A call that died, and the case of the module that it was of. */
+struct fr_death {
+	struct fr_call *call;
+	struct fr_rescue rescue;
+};
+
 /* Whether nothing is left that would outlive the module's memory. */
 static int fr_guard_clear(void *data)
 {
-	struct fr_call *call = data;
-	struct module *mod = call->mod;
+	struct fr_death *death = data;
+	struct fr_rescue *rescue = &death->rescue;
+	struct fr_call *call = death->call;
 	int ret;
 
-	fr_locks_release(mod, call->repaired, sizeof(call->repaired));
-	ret = fr_scan(mod);
+	fr_locks_release(call->mod, call->repaired, sizeof(call->repaired));
+	ret = fr_scan(rescue);
 	if (!ret)
-		ret = fr_undo(mod, true, false);
+		ret = fr_undo(rescue, true);
 	if (ret >= 0)
-		ret = fr_holders_check(mod, false);
+		ret = fr_holders_check(rescue, false);
 	if (!ret)
-		ret = fr_proof_check(mod);
+		ret = fr_proof_check(rescue);
 
 	return ret;
 }
 
-/* One at a time, as the rescue; and what dies in here is not the end either. */
-static int fr_guard_try(struct fr_call *call)
+/* What dies in here is not the end either. */
+static int fr_guard_undo(struct fr_death *death)
 {
+	struct fr_call *call = death->call;
 	struct fr_call undo = { .mod = call->mod, .what = "undoing" };
 	int ret;
 
-	mutex_lock(&fr_undo_lock);
-	fr_undone[0] = '\0';
-	fr_journal_use(call->journal);
 	/* One who is to be killed has to be let go all the more. */
 	fr_context_hide_signals();
-	ret = fr_call_run(&undo, fr_guard_clear, call);
+	ret = fr_call_run(&undo, fr_guard_clear, death);
 	fr_context_show_signals();
-	fr_journal_use(NULL);
-	fr_scan_forget();
+	fr_scan_forget(&death->rescue);
 	fr_lookup_forget();
 	if (undo.died) {
 		pr_err("guard: undoing what %s left died at %s\n", call->mod->name, undo.place);
 		fr_locks_release(call->mod, call->repaired, sizeof(call->repaired));
 	}
+
+	return ret;
+}
+
+static void fr_guard_tell(const struct fr_death *death)
+{
+	const struct fr_call *call = death->call;
+	const char *undone = death->rescue.undone;
+
+	pr_warn("guard: %s of %s died at %s (%s); undone: %s; repaired: %s\n", call->what,
+		call->mod->name, call->place, call->reason, *undone ? undone : "nothing",
+		*call->repaired ? call->repaired : "nothing");
+	fr_report_event(call, undone);
+}
+
+/* One at a time, as the rescue. */
+static int fr_guard_try(struct fr_call *call)
+{
+	struct fr_death death = {
+		.call = call,
+		.rescue = { .victim = call->mod, .options = *fr_guard_options },
+	};
+	bool force = death.rescue.options.force;
+	int ret;
+
+	/* That is for rescues only. */
+	death.rescue.options.explain = false;
+	mutex_lock(&fr_undo_lock);
+	death.rescue.journal = fr_journal_copy(call->journal);
+	ret = fr_guard_undo(&death);
 	/* Who runs in it would take the machine down. */
-	if (ret && fr_force && fr_references_inside(call->mod)) {
+	if (ret && force && fr_references_inside(call->mod)) {
 		pr_err("force: not while a living task runs in %s\n", call->mod->name);
-	} else if (ret && fr_force) {
+	} else if (ret && force) {
 		pr_warn("force: %s is let go all the same\n", call->mod->name);
 		ret = 0;
 	}
-	if (!ret) {
-		pr_warn("guard: %s of %s died at %s (%s); undone: %s; repaired: %s\n", call->what,
-			call->mod->name, call->place, call->reason,
-			*fr_undone ? fr_undone : "nothing",
-			*call->repaired ? call->repaired : "nothing");
-		fr_report_event(call);
-	}
+	if (!ret)
+		fr_guard_tell(&death);
 	mutex_unlock(&fr_undo_lock);
 
 	return ret;
@@ -389,10 +423,11 @@ static int fr_guard_release(struct module *mod, void *data)
 	return 0;
 }
 
-int fr_guard_init(void)
+int fr_guard_init(const struct fr_options *options)
 {
 	int ret, probes;
 
+	fr_guard_options = options;
 	ret = fr_victim_resolve();
 	if (ret)
 		return ret;

@@ -5,6 +5,8 @@
 
 #include <linux/types.h>
 
+#include "rescue.h"
+
 struct bio_list;
 struct blk_plug;
 struct module;
@@ -92,15 +94,15 @@ void fr_journal_exit(void);
 struct fr_journal *fr_journal_begin(void);	/* or NULL */
 void fr_journal_end(struct fr_journal *journal);
 
-/* Which one undo.c asks, or NULL. */
-void fr_journal_use(const struct fr_journal *journal);
+/* The same, or NULL, to be used with a rescue, one at a time: its words may be cleared. */
+struct fr_journal *fr_journal_copy(const struct fr_journal *journal);
 
 /* report.c: counters and the last events, in sysfs. */
 int fr_report_init(void);
 void fr_report_exit(void);
 void fr_report_call(void);
 void fr_report_wait(int difference);
-void fr_report_event(const struct fr_call *call);	/* with fr_undone */
+void fr_report_event(const struct fr_call *call, const char *undone);
 
 /* guard.c: the mode of force_rmmod in which it stays; the parameter guard, or NULL. */
 const char *fr_guard_wanted(void);
@@ -126,7 +128,7 @@ int fr_guard_run(struct module *mod, const char *what, int (*fn)(void *data), vo
 void fr_params_guard(struct fr_guarded *guarded);
 void fr_params_restore(struct fr_guarded *guarded);
 void fr_params_free(struct fr_guarded *guarded);
-int fr_guard_init(void);
+int fr_guard_init(const struct fr_options *options);
 void fr_guard_exit(void);
 
 #endif

@@ -19,8 +19,8 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
 #include "guard/guard.h"
+#include "victim/victim.h"
 
 enum fr_source {
 	FR_ARGUMENT,	/* the object */
@@ -98,17 +98,8 @@ static const struct fr_probe fr_probes[] = {
 static struct kretprobe fr_journal_probes[ARRAY_SIZE(fr_probes)];
 static bool fr_journal_probed[ARRAY_SIZE(fr_probes)];
 
-#define FR_JOURNAL_SIZE 128
-
-struct fr_journal {
-	unsigned int count;
-	unsigned long objects[FR_JOURNAL_SIZE];	/* 0: removed */
-	unsigned long words[FR_JOURNAL_SIZE];	/* what the victim may have kept of it, or 0 */
-};
-
-/* That of the victim which is being undone. */
-static unsigned long fr_journal[FR_JOURNAL_SIZE];
-static const struct fr_journal *fr_journal_used;
+/* That of the victim which is being undone; here, so that a word of it has a name. */
+static struct fr_journal fr_journal;
 
 /* ---- while init runs ---- */
 
@@ -200,35 +191,13 @@ void fr_journal_end(struct fr_journal *journal)
 
 /* ---- while it is undone ---- */
 
-void fr_journal_use(const struct fr_journal *journal)
+struct fr_journal *fr_journal_copy(const struct fr_journal *journal)
 {
-	fr_journal_used = journal;
-	if (journal)
-		memcpy(fr_journal, journal->words, sizeof(fr_journal));
-}
+	if (!journal)
+		return NULL;
 
-unsigned int fr_journal_serial(const void *object)
-{
-	unsigned int i = fr_journal_used ? fr_journal_used->count : 0;
-
-	while (i && fr_journal_used->objects[i - 1] != (unsigned long)object)
-		i--;
-
-	return i;
-}
-
-int fr_journal_each_word(struct module *victim,
-			 int (*fn)(struct module *victim, unsigned long *word, void *data),
-			 void *data)
-{
-	unsigned int i, count = fr_journal_used ? fr_journal_used->count : 0;
-	int ret = 0;
-
-	for (i = 0; i < count && !ret; i++)
-		if (fr_journal[i])
-			ret = fn(victim, &fr_journal[i], data);
-
-	return ret;
+	fr_journal = *journal;
+	return &fr_journal;
 }
 
 /* ---- the probes ---- */

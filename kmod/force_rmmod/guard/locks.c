@@ -15,8 +15,9 @@
 #include <linux/sched.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
 #include "guard/guard.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
 
 /* In the order in which they are released: what is taken inside others first. */
 #define FR_MUTEXES(m) \

@@ -28,7 +28,6 @@
 #include <linux/sysfs.h>
 #include <linux/timekeeping.h>
 
-#include "force_rmmod.h"
 #include "guard/guard.h"
 
 #define FR_EVENTS 8
@@ -78,7 +77,7 @@ static void fr_report_copy(char *to, const char *from, size_t size)
 			*to = ' ';
 }
 
-void fr_report_event(const struct fr_call *call)
+void fr_report_event(const struct fr_call *call, const char *undone)
 {
 	struct fr_event *event;
 
@@ -90,7 +89,7 @@ void fr_report_event(const struct fr_call *call)
 	fr_report_copy(event->module, call->mod->name, sizeof(event->module));
 	fr_report_copy(event->place, call->place, sizeof(event->place));
 	fr_report_copy(event->reason, call->reason, sizeof(event->reason));
-	fr_report_copy(event->undone, fr_undone, sizeof(event->undone));
+	fr_report_copy(event->undone, undone, sizeof(event->undone));
 	fr_report_copy(event->repaired, call->repaired, sizeof(event->repaired));
 	mutex_unlock(&fr_report_lock);
 }

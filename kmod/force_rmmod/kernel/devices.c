@@ -14,7 +14,7 @@
 #include <linux/platform_device.h>
 #include <linux/spinlock.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
 
 int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data)
 {
@@ -36,9 +36,7 @@ int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data)
 	return ret;
 }
 
-u64 fr_devices_order(const struct kobject *kobj)
+u64 fr_devices_order(const struct kernfs_node *node)
 {
-	const struct kernfs_node *node = READ_ONCE(kobj->sd);
-
 	return node ? node->id : 0;
 }

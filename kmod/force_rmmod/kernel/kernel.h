@@ -9,7 +9,7 @@
 #include <linux/types.h>
 
 struct device;
-struct kobject;
+struct kernfs_node;
 struct mutex;
 struct task_struct;
 
@@ -36,7 +36,7 @@ void fr_lookup_forget(void);
  * layout.c: 0, or -EOPNOTSUPP for a kernel whose private structures nobody has
  * compared with compat.h, or, told by who finds out, one that is another.
  */
-int fr_layout_check(void);
+int fr_layout_check(bool force);
 int fr_layout_unknown(const char *structure);
 
 /* What must be so of what may be something else: any address can be asked. */
@@ -99,6 +99,8 @@ bool fr_tasks_can_lock(struct mutex *lock, const char *name);
 
 /* devices.c: all registered devices, under a spinlock. */
 int fr_devices_each(int (*fn)(struct device *dev, void *data), void *data);
-u64 fr_devices_order(const struct kobject *kobj);
+
+/* Larger for what came to be in sysfs later; 0: it is not there. */
+u64 fr_devices_order(const struct kernfs_node *node);
 
 #endif

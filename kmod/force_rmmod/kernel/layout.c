@@ -12,16 +12,16 @@
 #include <linux/list.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
 
-int fr_layout_check(void)
+int fr_layout_check(bool force)
 {
 	if (COMPAT_KNOWN)
 		return 0;
 
 	pr_warn("this kernel is newer than %d.%d, the newest known; nobody has looked at its struct %s\n",
 		COMPAT_NEWEST >> 16, COMPAT_NEWEST >> 8 & 255, COMPAT_PRIVATE);
-	if (fr_force) {
+	if (force) {
 		pr_warn("force: taken for what they were\n");
 		return 0;
 	}

@@ -27,7 +27,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
 
 /* What was found is remembered. */
 struct fr_known {

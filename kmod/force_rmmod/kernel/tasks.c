@@ -22,7 +22,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
 
 #define FR_STACK_CHUNK 32
 #define FR_STACK_ROUNDS 5
@@ -155,7 +155,7 @@ bool fr_tasks_hold(const void *start, size_t size)
 }
 
 /* Whether owner is the address of a living task that has the object on its stack. */
-static bool fr_tasks_is_holder(unsigned long owner, const struct fr_stack_query *query)
+static bool fr_tasks_is_owner(unsigned long owner, const struct fr_stack_query *query)
 {
 	struct task_struct *process, *task;
 	bool found = false;
@@ -198,7 +198,7 @@ enum fr_lock fr_tasks_lock(const struct mutex *lock, const void *object, size_t 
 		owner = compat_mutex_owner(lock);
 		if (!owner)
 			return FR_LOCK_FREE;
-		if (!fr_tasks_is_holder(owner, &query) && round)
+		if (!fr_tasks_is_owner(owner, &query) && round)
 			return owner == compat_mutex_owner(lock) ? FR_LOCK_DEAD : FR_LOCK_HELD;
 		msleep(FR_STACK_PAUSE_MS);
 	}

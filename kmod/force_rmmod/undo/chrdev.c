@@ -15,7 +15,9 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 static struct compat_kobj_map *fr_cdev_map;
 static struct compat_char_device_struct **fr_chrdevs;
@@ -57,7 +59,7 @@ static bool fr_cdev_is_of(const struct cdev *cdev, const struct module *victim)
 	return fr_victim_has(victim, cdev) || fr_victim_has(victim, cdev->ops);
 }
 
-static int fr_cdev_find(struct module *victim, struct fr_finds *finds)
+static int fr_cdev_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct compat_probe *probe = NULL;
 	unsigned int bucket = 0;
@@ -72,7 +74,7 @@ static int fr_cdev_find(struct module *victim, struct fr_finds *finds)
 	while (!ret && (cdev = fr_cdev_next(&probe, &bucket))) {
 		/* One that spans several majors stands there once for each. */
 		if (bucket - 1 == MAJOR(cdev->dev) % COMPAT_CHRDEV_BUCKETS &&
-		    fr_cdev_is_of(cdev, victim))
+		    fr_cdev_is_of(cdev, rescue->victim))
 			ret = fr_found(finds, cdev, 0, "%u:%u, %u numbers", MAJOR(cdev->dev),
 				       MINOR(cdev->dev), cdev->count);
 	}
@@ -95,7 +97,7 @@ static struct compat_char_device_struct *fr_cdev_region(const struct cdev *cdev)
 	return NULL;
 }
 
-static int fr_cdev_undo(struct module *victim, void *object)
+static int fr_cdev_undo(struct fr_rescue *rescue, void *object)
 {
 	struct compat_char_device_struct *region;
 
@@ -134,7 +136,7 @@ static bool fr_chrdev_is_used(dev_t first, unsigned int count)
 	return false;
 }
 
-static int fr_chrdev_has_number(struct module *victim, unsigned long *word, void *data)
+static int fr_chrdev_has_number(struct fr_rescue *rescue, unsigned long *word, void *data)
 {
 	const u32 *halves = (const u32 *)word;
 	dev_t first = *(dev_t *)data;
@@ -142,13 +144,13 @@ static int fr_chrdev_has_number(struct module *victim, unsigned long *word, void
 	return halves[0] == first || halves[1] == first;
 }
 
-static int fr_chrdev_collect(struct module *victim, struct fr_finds *finds,
+static int fr_chrdev_collect(struct fr_rescue *rescue, struct fr_finds *finds,
 			     struct compat_char_device_struct *region)
 {
 	dev_t first = MKDEV(region->major, region->baseminor);
 
-	if (!fr_victim_each_word(victim, fr_chrdev_has_number, &first) ||
-	    !fr_victim_has_string(victim, region->name) ||
+	if (!fr_words_each(rescue, fr_chrdev_has_number, &first) ||
+	    !fr_victim_has_string(rescue->victim, region->name) ||
 	    fr_chrdev_is_used(first, region->minorct))
 		return 0;
 
@@ -156,7 +158,7 @@ static int fr_chrdev_collect(struct module *victim, struct fr_finds *finds,
 			region->baseminor, region->minorct);
 }
 
-static int fr_chrdev_find(struct module *victim, struct fr_finds *finds)
+static int fr_chrdev_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct compat_char_device_struct *region;
 	unsigned int i;
@@ -170,14 +172,14 @@ static int fr_chrdev_find(struct module *victim, struct fr_finds *finds)
 	for (i = 0; !ret && i < COMPAT_CHRDEV_BUCKETS; i++)
 		for (region = fr_chrdevs[i]; !ret && region; region = region->next)
 			ret = region->major % COMPAT_CHRDEV_BUCKETS == i ?
-				fr_chrdev_collect(victim, finds, region) :
+				fr_chrdev_collect(rescue, finds, region) :
 				fr_layout_unknown("char_device_struct");
 	mutex_unlock(fr_chrdevs_lock);
 
 	return ret;
 }
 
-static int fr_chrdev_undo(struct module *victim, void *object)
+static int fr_chrdev_undo(struct fr_rescue *rescue, void *object)
 {
 	struct compat_char_device_struct *region = object;
 

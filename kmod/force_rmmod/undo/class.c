@@ -16,14 +16,16 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 static bool fr_class_is_of(const struct class *class, const struct module *victim)
 {
 	return class && (fr_victim_has(victim, class) || fr_victim_has(victim, class->name));
 }
 
-static int fr_class_find(struct module *victim, struct fr_finds *finds)
+static int fr_class_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct kset **classes = fr_lookup("class_kset", sizeof(*classes));
 	struct compat_subsys_private *priv;
@@ -40,9 +42,9 @@ static int fr_class_find(struct module *victim, struct fr_finds *finds)
 		if (!fr_layout_is_named(&priv->class->name, kobject_name(kobj)))
 			continue;
 		known = true;
-		if (!fr_class_is_of(priv->class, victim))
+		if (!fr_class_is_of(priv->class, rescue->victim))
 			continue;
-		ret = fr_found(finds, (void *)priv->class, fr_devices_order(kobj), "%s",
+		ret = fr_found(finds, (void *)priv->class, fr_devices_order(kobj->sd), "%s",
 			       priv->class->name);
 		if (ret)
 			break;
@@ -52,7 +54,7 @@ static int fr_class_find(struct module *victim, struct fr_finds *finds)
 	return ret || known ? ret : fr_layout_unknown("subsys_private");
 }
 
-static int fr_class_undo(struct module *victim, void *object)
+static int fr_class_undo(struct fr_rescue *rescue, void *object)
 {
 	class_unregister(object);
 	return 0;
@@ -68,7 +70,7 @@ const struct fr_kind fr_kind_class = {
 /* ---- devices ---- */
 
 struct fr_device_walk {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct fr_finds *finds;
 };
 
@@ -80,14 +82,14 @@ static bool fr_device_is_created(const struct device *dev)
 	return !strcmp(name, "device_create_release");
 }
 
-static bool fr_device_is_of(struct device *dev, struct module *victim)
+static bool fr_device_is_of(struct device *dev, struct fr_rescue *rescue)
 {
-	if (fr_class_is_of(dev->class, victim) || fr_victim_has(victim, dev->release) ||
-	    fr_victim_has(victim, dev->type) || fr_victim_has(victim, dev->bus))
+	if (fr_class_is_of(dev->class, rescue->victim) || fr_victim_has(rescue->victim, dev->release) ||
+	    fr_victim_has(rescue->victim, dev->type) || fr_victim_has(rescue->victim, dev->bus))
 		return true;
 
-	return fr_victim_is_older(victim, &dev->kobj) && fr_device_is_created(dev) &&
-	       fr_victim_holder(victim, (unsigned long)dev);
+	return fr_victim_precedes(rescue->victim, dev->kobj.sd) && fr_device_is_created(dev) &&
+	       fr_words_find(rescue, (unsigned long)dev);
 }
 
 static int fr_device_collect(struct device *dev, void *data)
@@ -96,29 +98,29 @@ static int fr_device_collect(struct device *dev, void *data)
 	int ret;
 
 	/* Those have rows of their own. */
-	if (dev->bus == &platform_bus_type || !fr_device_is_of(dev, walk->victim))
+	if (dev->bus == &platform_bus_type || !fr_device_is_of(dev, walk->rescue))
 		return 0;
 
-	ret = fr_found(walk->finds, dev, fr_devices_order(&dev->kobj), "%s", dev_name(dev));
+	ret = fr_found(walk->finds, dev, fr_devices_order(dev->kobj.sd), "%s", dev_name(dev));
 	if (!ret)
 		get_device(dev);
 
 	return ret;
 }
 
-static int fr_device_find(struct module *victim, struct fr_finds *finds)
+static int fr_device_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_device_walk walk = { victim, finds };
+	struct fr_device_walk walk = { rescue, finds };
 
 	return fr_devices_each(fr_device_collect, &walk);
 }
 
-static int fr_device_check(struct module *victim, void *object)
+static int fr_device_check(struct fr_rescue *rescue, void *object)
 {
-	return fr_probe_check_lock(victim, object);
+	return fr_probe_check_lock(rescue->victim, object);
 }
 
-static int fr_device_undo(struct module *victim, void *object)
+static int fr_device_undo(struct fr_rescue *rescue, void *object)
 {
 	device_unregister(object);
 	return 0;

@@ -4,93 +4,28 @@
  *
  * Those of every bus are found through the kset that all buses are in. A driver
  * is the victim's if it lies in its memory or names it as owner. Unregistering
- * unbinds its devices; the driver's remove is not called, as a driver whose module
- * never became live is not to be trusted with that. On a bus that is not in the
- * table below it cannot be kept from being called, so a bound device there is a
- * risk that only force takes.
+ * unbinds its devices; the driver's remove is not called, if remove.c knows its bus.
+ * On another a bound device is a risk that only force takes.
  */
 #include <linux/device.h>
-#include <linux/i2c.h>
 #include <linux/kernel.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/module.h>
-#include <linux/pci.h>
-#include <linux/platform_device.h>
-#include <linux/spi/spi.h>
 #include <linux/spinlock.h>
-#include <linux/string.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
-/* Buses whose drivers need no remove, and where they have it: so far from the driver. */
-#define FR_BUS(bus, type, removes) { \
-	.name = bus, \
-	.remove = (long)offsetof(struct type, remove) - (long)offsetof(struct type, driver), \
-	.count = removes, \
-}
-
-static const struct fr_bus {
-	const char *name;
-	long remove;
-	size_t count;
-} fr_buses[] = {
-	FR_BUS("platform", platform_driver, COMPAT_PLATFORM_REMOVES),
-	FR_BUS("pci", pci_driver, 1),
-	FR_BUS("i2c", i2c_driver, 1),
-	FR_BUS("spi", spi_driver, 1),
-};
-
-static void **fr_driver_remove(const struct module *victim, struct device_driver *drv,
-			       size_t *count)
-{
-	void *remove;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(fr_buses); i++) {
-		remove = (char *)drv + fr_buses[i].remove;
-		*count = fr_buses[i].count;
-		if (!strcmp(drv->bus->name, fr_buses[i].name))
-			return fr_victim_has(victim, remove) ? remove : NULL;
-	}
-
-	return NULL;
-}
-
-bool fr_driver_silence(const struct module *victim, struct device_driver *drv,
-		       struct fr_remove *saved)
-{
-	size_t i, count;
-	void **remove = fr_driver_remove(victim, drv, &count);
-
-	for (i = 0; remove && i < count; i++) {
-		saved->saved[i] = remove[i];
-		remove[i] = NULL;
-	}
-
-	return remove;
-}
-
-void fr_driver_restore(const struct module *victim, struct device_driver *drv,
-		       const struct fr_remove *saved)
-{
-	size_t i, count;
-	void **remove = fr_driver_remove(victim, drv, &count);
-
-	for (i = 0; remove && i < count; i++)
-		remove[i] = saved->saved[i];
-}
-
-static int fr_driver_judge(const struct module *victim, struct device_driver *drv,
+static int fr_driver_judge(const struct fr_rescue *rescue, struct device_driver *drv,
 			   struct compat_driver_private *priv)
 {
-	size_t removes;
-
-	if (list_empty(&priv->klist_devices.k_list) || fr_driver_remove(victim, drv, &removes))
+	if (list_empty(&priv->klist_devices.k_list) || fr_remove_is_known(rescue->victim, drv))
 		return 0;
 
 	pr_err("driver %s: a device of bus %s is bound to it\n", drv->name, drv->bus->name);
-	if (!fr_force)
+	if (!rescue->options.force)
 		return -EOPNOTSUPP;
 
 	pr_warn("force: its remove will be called\n");
@@ -98,7 +33,7 @@ static int fr_driver_judge(const struct module *victim, struct device_driver *dr
 }
 
 /* known: how many are what they should be, if not all; some may be on their way out. */
-static int fr_driver_collect(struct module *victim, struct fr_finds *finds, struct kset *drivers,
+static int fr_driver_collect(const struct fr_rescue *rescue, struct fr_finds *finds, struct kset *drivers,
 			     int *known)
 {
 	struct compat_driver_private *priv;
@@ -113,11 +48,11 @@ static int fr_driver_collect(struct module *victim, struct fr_finds *finds, stru
 		if (!fr_layout_is_word(&drv->p, priv))
 			continue;
 		++*known;
-		if (drv->owner != victim && !fr_victim_has(victim, drv))
+		if (drv->owner != rescue->victim && !fr_victim_has(rescue->victim, drv))
 			continue;
-		ret = fr_driver_judge(victim, drv, priv);
+		ret = fr_driver_judge(rescue, drv, priv);
 		if (!ret)
-			ret = fr_found(finds, drv, fr_devices_order(kobj), "%s of bus %s",
+			ret = fr_found(finds, drv, fr_devices_order(kobj->sd), "%s of bus %s",
 				       drv->name, drv->bus->name);
 		if (ret)
 			break;
@@ -127,7 +62,7 @@ static int fr_driver_collect(struct module *victim, struct fr_finds *finds, stru
 	return ret;
 }
 
-static int fr_driver_find(struct module *victim, struct fr_finds *finds)
+static int fr_driver_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct kset **buses = fr_lookup("bus_kset", sizeof(*buses));
 	struct compat_subsys_private *bus;
@@ -146,7 +81,7 @@ static int fr_driver_find(struct module *victim, struct fr_finds *finds)
 		if (!next)
 			continue;
 		ret = fr_layout_is_word(&next->kobj.parent, kobj) ?
-			fr_driver_collect(victim, finds, next, &known) :
+			fr_driver_collect(rescue, finds, next, &known) :
 			fr_layout_unknown("subsys_private");
 		if (ret)
 			break;
@@ -162,7 +97,7 @@ static int fr_driver_check_device(struct device *dev, void *data)
 }
 
 /* Unregistering takes the driver off its bus's list first, then the locks of its devices. */
-static int fr_driver_check(struct module *victim, void *object)
+static int fr_driver_check(struct fr_rescue *rescue, void *object)
 {
 	struct device_driver *drv = object;
 	struct compat_driver_private *priv = (struct compat_driver_private *)drv->p;
@@ -172,14 +107,14 @@ static int fr_driver_check(struct module *victim, void *object)
 		return -EOPNOTSUPP;
 	}
 
-	return driver_for_each_device(drv, NULL, victim, fr_driver_check_device);
+	return driver_for_each_device(drv, NULL, rescue->victim, fr_driver_check_device);
 }
 
-static int fr_driver_undo(struct module *victim, void *object)
+static int fr_driver_undo(struct fr_rescue *rescue, void *object)
 {
 	struct fr_remove remove;
 
-	fr_driver_silence(victim, object, &remove);
+	fr_remove_silence(rescue->victim, object, &remove);
 	driver_unregister(object);
 	return 0;
 }

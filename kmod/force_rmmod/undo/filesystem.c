@@ -3,75 +3,28 @@
 #include <linux/fs.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
-#include <linux/spinlock.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "undo/undo.h"
 
-static bool fr_filesystem_is_of(const struct file_system_type *type, const struct module *victim)
+static int fr_filesystem_collect(struct file_system_type *type, void *data)
 {
-	return type->owner == victim || fr_victim_has(victim, type);
+	return fr_found(data, type, 0, "%s", type->name);
 }
 
-static void *fr_filesystem_list;
-static rwlock_t *fr_filesystem_lock;
-
-static bool fr_filesystem_resolve(void)
+static int fr_filesystem_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	fr_filesystem_list = fr_lookup("file_systems", sizeof(void *));
-	if (COMPAT_HAVE_FILESYSTEMS_LOCK)
-		fr_filesystem_lock = fr_lookup("file_systems_lock", sizeof(rwlock_t));
-
-	return fr_filesystem_list && (fr_filesystem_lock || !COMPAT_HAVE_FILESYSTEMS_LOCK);
+	return fr_files_each_type(rescue->victim, fr_filesystem_collect, finds);
 }
 
-static int fr_filesystem_find(struct module *victim, struct fr_finds *finds)
-{
-	struct file_system_type *type;
-	int ret = 0;
-
-	if (!fr_filesystem_resolve())
-		return -EOPNOTSUPP;
-
-	compat_filesystems_lock(fr_filesystem_lock);
-	compat_for_each_filesystem(type, fr_filesystem_list) {
-		if (!fr_filesystem_is_of(type, victim))
-			continue;
-		ret = fr_found(finds, type, 0, "%s", type->name);
-		if (ret)
-			break;
-	}
-	compat_filesystems_unlock(fr_filesystem_lock);
-
-	return ret;
-}
-
-struct file_system_type *fr_filesystem_mounted(struct module *victim, int n)
-{
-	struct file_system_type *type, *found = NULL;
-
-	if (!fr_filesystem_resolve())
-		return NULL;
-
-	compat_filesystems_lock(fr_filesystem_lock);
-	compat_for_each_filesystem(type, fr_filesystem_list) {
-		if (!fr_filesystem_is_of(type, victim) || hlist_empty(&type->fs_supers) || n--)
-			continue;
-		found = type;
-		break;
-	}
-	compat_filesystems_unlock(fr_filesystem_lock);
-
-	return found;
-}
-
-static int fr_filesystem_check(struct module *victim, void *object)
+static int fr_filesystem_check(struct fr_rescue *rescue, void *object)
 {
 	struct file_system_type *type = object;
 
 	return hlist_empty(&type->fs_supers) ? 0 : -EBUSY;
 }
 
-static int fr_filesystem_undo(struct module *victim, void *object)
+static int fr_filesystem_undo(struct fr_rescue *rescue, void *object)
 {
 	return unregister_filesystem(object);
 }

@@ -19,10 +19,12 @@
 #include <linux/platform_device.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 struct fr_input_walk {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct fr_finds *finds;
 };
 
@@ -49,21 +51,21 @@ static int fr_input_collect(struct device *dev, void *data)
 	int ret;
 
 	if (dev->class != &input_class || strncmp(dev_name(dev), "input", 5) ||
-	    !fr_victim_is_older(walk->victim, &dev->kobj))
+	    !fr_victim_precedes(walk->rescue->victim, dev->kobj.sd))
 		return 0;
 
-	word = fr_victim_holder(walk->victim, (unsigned long)input);
-	if (word && !fr_journal_serial(input) && fr_input_is_borrowed(walk->victim, input))
+	word = fr_words_find(walk->rescue, (unsigned long)input);
+	if (word && !fr_words_serial(walk->rescue, input) && fr_input_is_borrowed(walk->rescue->victim, input))
 		word = NULL;
-	if (!word && !fr_victim_has(walk->victim, input->open) &&
-	    !fr_victim_has(walk->victim, input->close) &&
-	    !fr_victim_has(walk->victim, input->event) &&
-	    !fr_victim_has(walk->victim, input->name))
+	if (!word && !fr_victim_has(walk->rescue->victim, input->open) &&
+	    !fr_victim_has(walk->rescue->victim, input->close) &&
+	    !fr_victim_has(walk->rescue->victim, input->event) &&
+	    !fr_victim_has(walk->rescue->victim, input->name))
 		return 0;
 
-	ret = word ? fr_found(walk->finds, input, fr_devices_order(&dev->kobj),
+	ret = word ? fr_found(walk->finds, input, fr_devices_order(dev->kobj.sd),
 			      "%s, held by %ps", dev_name(dev), word) :
-		     fr_found(walk->finds, input, fr_devices_order(&dev->kobj), "%s",
+		     fr_found(walk->finds, input, fr_devices_order(dev->kobj.sd), "%s",
 			      dev_name(dev));
 	if (!ret)
 		get_device(dev);
@@ -71,9 +73,9 @@ static int fr_input_collect(struct device *dev, void *data)
 	return ret;
 }
 
-static int fr_input_find(struct module *victim, struct fr_finds *finds)
+static int fr_input_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_input_walk walk = { victim, finds };
+	struct fr_input_walk walk = { rescue, finds };
 
 	return fr_devices_each(fr_input_collect, &walk);
 }
@@ -90,10 +92,10 @@ static void fr_input_silence(struct input_dev *input, const struct module *victi
 }
 
 /* Unregistering takes both, and would wait for a dead holder. */
-static int fr_input_check(struct module *victim, void *object)
+static int fr_input_check(struct fr_rescue *rescue, void *object)
 {
 	struct input_dev *input = object;
-	int ret = fr_probe_check_lock(victim, &input->dev);
+	int ret = fr_probe_check_lock(rescue->victim, &input->dev);
 
 	if (!ret && !fr_tasks_can_lock(&input->mutex, dev_name(&input->dev)))
 		ret = -EBUSY;
@@ -101,11 +103,11 @@ static int fr_input_check(struct module *victim, void *object)
 	return ret;
 }
 
-static int fr_input_undo(struct module *victim, void *object)
+static int fr_input_undo(struct fr_rescue *rescue, void *object)
 {
 	struct input_dev *input = object;
 
-	fr_input_silence(input, victim);
+	fr_input_silence(input, rescue->victim);
 	input_unregister_device(input);
 	return 0;
 }
@@ -156,23 +158,23 @@ static bool fr_input_is_allocated(const struct input_dev *input)
 	       !strcmp(name, "input");
 }
 
-static int fr_input_word(struct module *victim, unsigned long *word, void *data)
+static int fr_input_word(struct fr_rescue *rescue, unsigned long *word, void *data)
 {
 	struct input_dev *input = (struct input_dev *)*word;
 
 	/* Two pointers to one device must not free it twice. */
-	if (!fr_input_is_allocated(input) || fr_victim_holder(victim, *word) != word)
+	if (!fr_input_is_allocated(input) || fr_words_find(rescue, *word) != word)
 		return 0;
 
 	return fr_found(data, input, 0, "%s, held by %ps", dev_name(&input->dev), word);
 }
 
-static int fr_input_allocated_find(struct module *victim, struct fr_finds *finds)
+static int fr_input_allocated_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	return fr_victim_each_word(victim, fr_input_word, finds);
+	return fr_words_each(rescue, fr_input_word, finds);
 }
 
-static int fr_input_allocated_undo(struct module *victim, void *object)
+static int fr_input_allocated_undo(struct fr_rescue *rescue, void *object)
 {
 	input_free_device(object);
 	return 0;

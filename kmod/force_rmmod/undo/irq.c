@@ -7,7 +7,9 @@
 #include <linux/module.h>
 #include <linux/spinlock.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 /* More than any x86 or arm64 machine that we know of has; gaps cost little. */
 #define FR_IRQ_NUMBERS 65536
@@ -19,7 +21,7 @@ static bool fr_irq_is_of(const struct irqaction *action, const struct module *vi
 	       fr_victim_has(victim, action->name) || fr_victim_has(victim, action);
 }
 
-static int fr_irq_collect(struct module *victim, struct fr_finds *finds, struct irq_desc *desc)
+static int fr_irq_collect(const struct module *victim, struct fr_finds *finds, struct irq_desc *desc)
 {
 	struct irqaction *action;
 	unsigned long flags;
@@ -35,7 +37,7 @@ static int fr_irq_collect(struct module *victim, struct fr_finds *finds, struct 
 	return ret;
 }
 
-static int fr_irq_find(struct module *victim, struct fr_finds *finds)
+static int fr_irq_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct irq_data *data;
 	unsigned int irq;
@@ -44,17 +46,17 @@ static int fr_irq_find(struct module *victim, struct fr_finds *finds)
 	for (irq = 0; irq < FR_IRQ_NUMBERS && !ret; irq++) {
 		data = irq_get_irq_data(irq);
 		if (data)
-			ret = fr_irq_collect(victim, finds, irq_data_to_desc(data));
+			ret = fr_irq_collect(rescue->victim, finds, irq_data_to_desc(data));
 	}
 
 	return ret;
 }
 
-static int fr_irq_undo(struct module *victim, void *object)
+static int fr_irq_undo(struct fr_rescue *rescue, void *object)
 {
 	struct irqaction *action = object;
 	const unsigned long words[] = { action->irq, (unsigned long)action->dev_id };
-	struct device *devres = fr_devres_find(victim, words, ARRAY_SIZE(words));
+	struct device *devres = fr_devres_find(rescue->victim, words, ARRAY_SIZE(words));
 
 	if (devres)
 		devm_free_irq(devres, action->irq, action->dev_id);

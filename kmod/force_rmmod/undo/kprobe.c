@@ -16,7 +16,9 @@
 #include <linux/string.h>
 #include <linux/tracepoint.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 static bool fr_kprobe_is_of(const struct kprobe *probe, const struct module *victim)
 {
@@ -24,7 +26,7 @@ static bool fr_kprobe_is_of(const struct kprobe *probe, const struct module *vic
 	       fr_victim_has(victim, probe->post_handler);
 }
 
-static int fr_kprobe_collect(struct module *victim, struct fr_finds *finds, struct kprobe *head)
+static int fr_kprobe_collect(const struct module *victim, struct fr_finds *finds, struct kprobe *head)
 {
 	struct kprobe *probe;
 	int ret;
@@ -43,7 +45,7 @@ static int fr_kprobe_collect(struct module *victim, struct fr_finds *finds, stru
 	return 0;
 }
 
-static int fr_kprobe_find(struct module *victim, struct fr_finds *finds)
+static int fr_kprobe_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct hlist_head *table;
 	struct kprobe *head;
@@ -64,7 +66,7 @@ static int fr_kprobe_find(struct module *victim, struct fr_finds *finds)
 	for (i = 0; i < COMPAT_KPROBE_BUCKETS && !ret; i++) {
 		hlist_for_each_entry(head, &table[i], hlist) {
 			ret = hash_ptr(head->addr, COMPAT_KPROBE_HASH_BITS) == i ?
-				fr_kprobe_collect(victim, finds, head) :
+				fr_kprobe_collect(rescue->victim, finds, head) :
 				fr_layout_unknown("hlist_head kprobe_table[]");
 			if (ret)
 				break;
@@ -76,7 +78,7 @@ static int fr_kprobe_find(struct module *victim, struct fr_finds *finds)
 }
 
 /* The probe inside a kretprobe has a handler of the kernel's own. */
-static int fr_kprobe_undo(struct module *victim, void *object)
+static int fr_kprobe_undo(struct fr_rescue *rescue, void *object)
 {
 	struct kprobe *probe = object;
 	char name[32];
@@ -106,7 +108,7 @@ struct fr_tracepoint {
 };
 
 struct fr_tracepoint_walk {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct fr_finds *finds;
 	int ret;
 };
@@ -136,7 +138,7 @@ static void fr_tracepoint_collect(struct tracepoint *tp, void *data)
 	rcu_read_lock();
 	func = rcu_dereference_raw(tp->funcs);
 	for (; func && func->func && !walk->ret; func++)
-		if (fr_victim_has(walk->victim, func->func))
+		if (fr_victim_has(walk->rescue->victim, func->func))
 			walk->ret = fr_tracepoint_add(walk, tp, func);
 	rcu_read_unlock();
 }
@@ -148,7 +150,7 @@ static int fr_tracepoint_of_module(struct module *mod, void *data)
 	struct fr_tracepoint_walk *walk = data;
 	unsigned int i;
 
-	if (mod == walk->victim || mod->state == MODULE_STATE_UNFORMED)
+	if (mod == walk->rescue->victim || mod->state == MODULE_STATE_UNFORMED)
 		return 0;
 	for (i = 0; i < mod->num_tracepoints; i++)
 		fr_tracepoint_collect(tracepoint_ptr_deref(&mod->tracepoints_ptrs[i]), walk);
@@ -159,15 +161,15 @@ static int fr_tracepoint_of_module(struct module *mod, void *data)
 #endif
 }
 
-static int fr_tracepoint_find(struct module *victim, struct fr_finds *finds)
+static int fr_tracepoint_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_tracepoint_walk walk = { victim, finds, 0 };
+	struct fr_tracepoint_walk walk = { rescue, finds, 0 };
 
 	for_each_kernel_tracepoint(fr_tracepoint_collect, &walk);
 	return walk.ret ? walk.ret : fr_victim_each(fr_tracepoint_of_module, &walk);
 }
 
-static int fr_tracepoint_undo(struct module *victim, void *object)
+static int fr_tracepoint_undo(struct fr_rescue *rescue, void *object)
 {
 	struct fr_tracepoint *found = object;
 	int ret;

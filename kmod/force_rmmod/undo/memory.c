@@ -18,7 +18,9 @@
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 /* The list's node lies this far into a cache at most, right behind the name. */
 #define FR_CACHE_NODE_AT 256
@@ -71,7 +73,7 @@ static bool fr_cache_is_listed(const struct list_head *list, const struct list_h
 	return false;
 }
 
-static int fr_cache_word(struct module *victim, unsigned long *word, void *data)
+static int fr_cache_word(struct fr_rescue *rescue, unsigned long *word, void *data)
 {
 	struct fr_cache_walk *walk = data;
 	struct list_head *node = (struct list_head *)(*word + walk->node_at);
@@ -81,13 +83,13 @@ static int fr_cache_word(struct module *victim, unsigned long *word, void *data)
 		return 0;
 
 	name = *fr_cache_name(node);
-	if (!fr_victim_has_string(victim, name) || fr_victim_holder(victim, *word) != word)
+	if (!fr_victim_has_string(rescue->victim, name) || fr_words_find(rescue, *word) != word)
 		return 0;
 
 	return fr_found(walk->finds, (void *)*word, 0, "%s, held by %ps", name, word);
 }
 
-static int fr_cache_find(struct module *victim, struct fr_finds *finds)
+static int fr_cache_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct fr_cache_walk walk = { finds, fr_lookup("slab_caches", sizeof(*walk.list)) };
 	struct mutex *lock = fr_lookup("slab_mutex", sizeof(*lock));
@@ -101,17 +103,17 @@ static int fr_cache_find(struct module *victim, struct fr_finds *finds)
 	mutex_lock(lock);
 	walk.node_at = fr_cache_node_at(walk.list);
 	ret = walk.node_at && fr_cache_is_known(walk.list) ?
-		fr_victim_each_word(victim, fr_cache_word, &walk) :
+		fr_words_each(rescue, fr_cache_word, &walk) :
 		fr_layout_unknown("kmem_cache");
 	mutex_unlock(lock);
 
 	return ret;
 }
 
-static int fr_cache_undo(struct module *victim, void *object)
+static int fr_cache_undo(struct fr_rescue *rescue, void *object)
 {
 	kmem_cache_destroy(object);
-	return fr_victim_forget(victim, (unsigned long)object);
+	return fr_words_clear(rescue, (unsigned long)object);
 }
 
 const struct fr_kind fr_kind_cache = {
@@ -134,7 +136,7 @@ static struct resource *fr_region_next(struct resource *region)
 	return region->sibling;
 }
 
-static int fr_region_collect(struct module *victim, struct fr_finds *finds, struct resource *root)
+static int fr_region_collect(const struct module *victim, struct fr_finds *finds, struct resource *root)
 {
 	struct resource *region;
 	u64 order = 0;
@@ -150,7 +152,7 @@ static int fr_region_collect(struct module *victim, struct fr_finds *finds, stru
 	return ret;
 }
 
-static int fr_region_find(struct module *victim, struct fr_finds *finds)
+static int fr_region_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	rwlock_t *lock = fr_lookup("resource_lock", sizeof(*lock));
 	int ret;
@@ -159,20 +161,20 @@ static int fr_region_find(struct module *victim, struct fr_finds *finds)
 		return -EOPNOTSUPP;
 
 	read_lock(lock);
-	ret = fr_region_collect(victim, finds, &iomem_resource);
+	ret = fr_region_collect(rescue->victim, finds, &iomem_resource);
 	if (!ret)
-		ret = fr_region_collect(victim, finds, &ioport_resource);
+		ret = fr_region_collect(rescue->victim, finds, &ioport_resource);
 	read_unlock(lock);
 
 	return ret;
 }
 
 /* What request_region() has made is freed, what the victim made itself is not. */
-static int fr_region_undo(struct module *victim, void *object)
+static int fr_region_undo(struct fr_rescue *rescue, void *object)
 {
 	struct resource *region = object;
 
-	if (fr_victim_has(victim, region) || !(region->flags & IORESOURCE_BUSY))
+	if (fr_victim_has(rescue->victim, region) || !(region->flags & IORESOURCE_BUSY))
 		return release_resource(region);
 
 	__release_region(region->parent, region->start, resource_size(region));

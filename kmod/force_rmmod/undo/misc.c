@@ -7,7 +7,9 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 static bool fr_misc_is_of(const struct miscdevice *misc, const struct module *victim)
 {
@@ -15,7 +17,7 @@ static bool fr_misc_is_of(const struct miscdevice *misc, const struct module *vi
 	       (misc->fops && misc->fops->owner == victim);
 }
 
-static int fr_misc_find(struct module *victim, struct fr_finds *finds)
+static int fr_misc_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct list_head *list = fr_lookup("misc_list", sizeof(*list));
 	struct mutex *lock = fr_lookup("misc_mtx", sizeof(*lock));
@@ -29,7 +31,7 @@ static int fr_misc_find(struct module *victim, struct fr_finds *finds)
 
 	mutex_lock(lock);
 	list_for_each_entry(misc, list, list) {
-		if (!fr_misc_is_of(misc, victim))
+		if (!fr_misc_is_of(misc, rescue->victim))
 			continue;
 		ret = fr_found(finds, misc, 0, "%s, minor %d", misc->name, misc->minor);
 		if (ret)
@@ -40,7 +42,7 @@ static int fr_misc_find(struct module *victim, struct fr_finds *finds)
 	return ret;
 }
 
-static int fr_misc_undo(struct module *victim, void *object)
+static int fr_misc_undo(struct fr_rescue *rescue, void *object)
 {
 	misc_deregister(object);
 	return 0;

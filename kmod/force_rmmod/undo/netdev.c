@@ -13,7 +13,10 @@
 
 #include <net/net_namespace.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 static bool fr_netdev_is_of(const struct net_device *dev, const struct module *victim)
 {
@@ -21,7 +24,7 @@ static bool fr_netdev_is_of(const struct net_device *dev, const struct module *v
 	       fr_victim_has(victim, dev->rtnl_link_ops);
 }
 
-static int fr_netdev_find(struct module *victim, struct fr_finds *finds)
+static int fr_netdev_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct net_device *dev;
 	struct net *net;
@@ -35,8 +38,8 @@ static int fr_netdev_find(struct module *victim, struct fr_finds *finds)
 	down_read(&net_rwsem);
 	for_each_net(net) {
 		for_each_netdev(net, dev) {
-			if (!ret && fr_netdev_is_of(dev, victim))
-				ret = fr_found(finds, dev, fr_devices_order(&dev->dev.kobj), "%s",
+			if (!ret && fr_netdev_is_of(dev, rescue->victim))
+				ret = fr_found(finds, dev, fr_devices_order(dev->dev.kobj.sd), "%s",
 					       dev->name);
 		}
 	}
@@ -46,10 +49,10 @@ static int fr_netdev_find(struct module *victim, struct fr_finds *finds)
 	return ret;
 }
 
-static int fr_netdev_undo(struct module *victim, void *object)
+static int fr_netdev_undo(struct fr_rescue *rescue, void *object)
 {
 	unsigned long word = (unsigned long)object;
-	struct device *devres = fr_devres_find(victim, &word, 1);
+	struct device *devres = fr_devres_find(rescue->victim, &word, 1);
 	struct net_device *dev = object;
 	bool frees_itself = dev->needs_free_netdev || devres;
 

@@ -19,7 +19,9 @@
 #include <linux/rwsem.h>
 #include <linux/suspend.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 enum fr_chain_type {
 	FR_CHAIN_ATOMIC,
@@ -64,7 +66,7 @@ FR_SYMBOL("keyboard_notifier_list");
 FR_SYMBOL("pm_chain_head");
 
 struct fr_chain_find {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct fr_finds *finds;
 	const struct fr_chain *chain;
 	const struct notifier_block *block;	/* only whether this one is there, if not NULL */
@@ -80,8 +82,8 @@ static int fr_chain_walk(struct fr_chain_find *find, struct notifier_block *bloc
 			continue;
 		if (find->block)
 			return 1;
-		if (!fr_victim_has(find->victim, block) &&
-		    !fr_victim_has(find->victim, block->notifier_call))
+		if (!fr_victim_has(find->rescue->victim, block) &&
+		    !fr_victim_has(find->rescue->victim, block->notifier_call))
 			continue;
 		ret = fr_found(find->finds, block, find->chain - fr_chains + 1, "%s, calls %ps",
 			       find->chain->name, block->notifier_call);
@@ -138,9 +140,9 @@ static int fr_chain_find_one(struct fr_chain_find *find)
 	}
 }
 
-static int fr_notifier_find(struct module *victim, struct fr_finds *finds)
+static int fr_notifier_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_chain_find find = { victim, finds };
+	struct fr_chain_find find = { rescue, finds };
 	size_t i;
 	int ret;
 
@@ -160,10 +162,10 @@ static int fr_notifier_nothing(struct notifier_block *block, unsigned long event
 }
 
 /* Only from the chain that it is on: some take locks before they look. */
-static int fr_notifier_undo(struct module *victim, void *object)
+static int fr_notifier_undo(struct fr_rescue *rescue, void *object)
 {
 	struct notifier_block *block = object;
-	struct fr_chain_find find = { .victim = victim, .block = block };
+	struct fr_chain_find find = { .rescue = rescue, .block = block };
 	size_t i;
 	int ret;
 

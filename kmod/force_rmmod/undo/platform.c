@@ -14,20 +14,22 @@
 #include <linux/module.h>
 #include <linux/platform_device.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 struct fr_platform_walk {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct fr_finds *finds;
 };
 
 /* Whether it can be the victim's, although a pointer is all that tells so. */
-static bool fr_platform_is_likely(struct module *victim, struct device *dev)
+static bool fr_platform_is_likely(struct fr_rescue *rescue, struct device *dev)
 {
-	if (fr_journal_serial(dev))
+	if (fr_words_serial(rescue, dev))
 		return true;
 
-	return fr_victim_is_older(victim, &dev->kobj) && !dev->fwnode &&
+	return fr_victim_precedes(rescue->victim, dev->kobj.sd) && !dev->fwnode &&
 	       dev->parent == &platform_bus;
 }
 
@@ -35,22 +37,22 @@ static int fr_platform_collect(struct device *dev, void *data)
 {
 	struct fr_platform_walk *walk = data;
 	struct platform_device *pdev = to_platform_device(dev);
-	u64 order = fr_devices_order(&dev->kobj);
+	u64 order = fr_devices_order(dev->kobj.sd);
 	unsigned long *word;
 	int ret;
 
 	if (dev->bus != &platform_bus_type)
 		return 0;
 
-	if (fr_probe_is_unfinished(dev, walk->victim)) {
+	if (fr_probe_is_unfinished(dev, walk->rescue->victim)) {
 		ret = fr_found(walk->finds, dev, order, "%s, whose registration died",
 			       dev_name(dev));
-	} else if (fr_victim_has(walk->victim, pdev)) {
+	} else if (fr_victim_has(walk->rescue->victim, pdev)) {
 		ret = fr_found(walk->finds, dev, order, "%s, is %ps", dev_name(dev), pdev);
 	} else {
-		if (!fr_platform_is_likely(walk->victim, dev))
+		if (!fr_platform_is_likely(walk->rescue, dev))
 			return 0;
-		word = fr_victim_holder(walk->victim, (unsigned long)pdev);
+		word = fr_words_find(walk->rescue, (unsigned long)pdev);
 		if (!word)
 			return 0;
 		ret = fr_found(walk->finds, dev, order, "%s, held by %ps", dev_name(dev), word);
@@ -62,20 +64,20 @@ static int fr_platform_collect(struct device *dev, void *data)
 	return ret;
 }
 
-static int fr_platform_find(struct module *victim, struct fr_finds *finds)
+static int fr_platform_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_platform_walk walk = { victim, finds };
+	struct fr_platform_walk walk = { rescue, finds };
 
 	return fr_devices_each(fr_platform_collect, &walk);
 }
 
 /* Unregistering takes this lock, and would wait for a dead holder. */
-static int fr_platform_check(struct module *victim, void *object)
+static int fr_platform_check(struct fr_rescue *rescue, void *object)
 {
-	return fr_probe_check_lock(victim, object);
+	return fr_probe_check_lock(rescue->victim, object);
 }
 
-static int fr_platform_undo(struct module *victim, void *object)
+static int fr_platform_undo(struct fr_rescue *rescue, void *object)
 {
 	struct device *dev = object;
 	bool unfinished = fr_probe_finish(dev);

@@ -27,7 +27,9 @@
 #include <linux/sysfs.h>
 #include <linux/wait.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 /* How far before the device the structure begins that it is part of, at most. */
 #define FR_PROBE_BEFORE 1024
@@ -48,7 +50,7 @@ bool fr_probe_is_half(const struct device *dev, const struct module *victim)
 }
 
 struct fr_probe_walk {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct fr_finds *finds;
 };
 
@@ -59,10 +61,10 @@ static int fr_probe_collect(struct device *dev, void *data)
 
 	if (dev->p && !fr_probe_private(dev))
 		return fr_layout_unknown("device_private");
-	if (!fr_probe_is_half(dev, walk->victim))
+	if (!fr_probe_is_half(dev, walk->rescue->victim))
 		return 0;
 
-	ret = fr_found(walk->finds, dev, fr_devices_order(&dev->kobj), "%s, driver %s",
+	ret = fr_found(walk->finds, dev, fr_devices_order(dev->kobj.sd), "%s, driver %s",
 		       dev_name(dev), dev->driver->name);
 	if (!ret)
 		get_device(dev);
@@ -75,9 +77,9 @@ static void fr_probe_put(void *object)
 	put_device(object);
 }
 
-static int fr_probe_find(struct module *victim, struct fr_finds *finds)
+static int fr_probe_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_probe_walk walk = { victim, finds };
+	struct fr_probe_walk walk = { rescue, finds };
 
 	return fr_devices_each(fr_probe_collect, &walk);
 }
@@ -126,12 +128,12 @@ static void fr_probe_take_off(struct device *dev)
 }
 
 /* The same. A driver that stays has its remove back, for other devices of it. */
-static void fr_probe_bind(struct module *victim, struct device *dev)
+static void fr_probe_bind(struct fr_rescue *rescue, struct device *dev)
 {
 	struct device_driver *driver = dev->driver;
 	struct fr_remove remove;
 
-	if (!fr_driver_silence(victim, driver, &remove)) {
+	if (!fr_remove_silence(rescue->victim, driver, &remove)) {
 		fr_probe_take_off(dev);
 		return;
 	}
@@ -141,9 +143,9 @@ static void fr_probe_bind(struct module *victim, struct device *dev)
 	else
 		device_unlock(dev);
 
-	if (fr_undo_repairs) {
+	if (rescue->repairs_only) {
 		device_release_driver(dev);
-		fr_driver_restore(victim, driver, &remove);
+		fr_remove_restore(rescue->victim, driver, &remove);
 	}
 }
 
@@ -183,7 +185,7 @@ static bool fr_probe_is_leaving(const struct device *dev)
 	       !klist_node_attached(&priv->knode_bus);
 }
 
-int fr_probe_check_lock(struct module *victim, struct device *dev)
+int fr_probe_check_lock(const struct module *victim, struct device *dev)
 {
 	if (fr_probe_is_leaving(dev)) {
 		pr_err("device %s: somebody died who unregistered it\n", dev_name(dev));
@@ -195,7 +197,7 @@ int fr_probe_check_lock(struct module *victim, struct device *dev)
 	return -EBUSY;
 }
 
-static int fr_probe_check(struct module *victim, void *object)
+static int fr_probe_check(struct fr_rescue *rescue, void *object)
 {
 	struct device *dev = object;
 	enum fr_lock lock;
@@ -209,7 +211,7 @@ static int fr_probe_check(struct module *victim, void *object)
 	lock = fr_tasks_lock(&dev->mutex, (char *)dev - FR_PROBE_BEFORE,
 			     FR_PROBE_BEFORE + sizeof(*dev));
 	if (lock == FR_LOCK_DEAD)
-		return fr_undo_repairs && fr_undo_needs_devres(victim, dev) ? -EBUSY : 0;
+		return 0;
 
 	pr_err("device %s: %s\n", dev_name(dev),
 	       lock == FR_LOCK_HELD ? "somebody living has its lock" :
@@ -245,11 +247,11 @@ static void fr_probe_put_parent(struct device *dev, bool attaching)
 }
 
 /* One that goes has a row that does it for platform devices, later. */
-static void fr_probe_end_registration(struct module *victim, struct device *dev)
+static void fr_probe_end_registration(const struct fr_rescue *rescue, struct device *dev)
 {
 	bool platform = dev->bus == &platform_bus_type;
 
-	if ((platform && !fr_undo_repairs) || !fr_probe_finish(dev) || !platform)
+	if ((platform && !rescue->repairs_only) || !fr_probe_finish(dev) || !platform)
 		return;
 
 	/* Nobody else has learned of a device whose registration never ended. */
@@ -259,7 +261,7 @@ static void fr_probe_end_registration(struct module *victim, struct device *dev)
 	put_device(dev);
 }
 
-static int fr_probe_undo(struct module *victim, void *object)
+static int fr_probe_undo(struct fr_rescue *rescue, void *object)
 {
 	struct device *dev = object;
 	struct compat_device_private *priv = fr_probe_private(dev);
@@ -272,11 +274,16 @@ static int fr_probe_undo(struct module *victim, void *object)
 	fr_probe_unlink(dev, driver);
 	fr_probe_put_parent(dev, attaching);
 	fr_probe_unlock_parent(dev);
-	fr_probe_bind(victim, dev);
+	fr_probe_bind(rescue, dev);
 	fr_probe_uncount();
-	fr_probe_end_registration(victim, dev);
+	fr_probe_end_registration(rescue, dev);
 
 	return 0;
+}
+
+static struct device *fr_probe_device(void *object)
+{
+	return object;
 }
 
 const struct fr_kind fr_kind_half_probed = {
@@ -285,5 +292,6 @@ const struct fr_kind fr_kind_half_probed = {
 	.find = fr_probe_find,
 	.check = fr_probe_check,
 	.undo = fr_probe_undo,
+	.unbinds = fr_probe_device,
 	.put = fr_probe_put,
 };

@@ -16,51 +16,40 @@
 
 #include <net/net_namespace.h>
 
-#include "force_rmmod.h"
-
-#define FR_PROC_DEPTH 8
-
-static struct compat_proc_dir_entry *fr_proc_entry(struct rb_node *node)
-{
-	return rb_entry_safe(node, struct compat_proc_dir_entry, subdir_node);
-}
-
-static bool fr_proc_is_of(struct module *victim, const struct compat_proc_dir_entry *entry)
-{
-	return fr_victim_has(victim, entry->proc_ops) || fr_victim_has(victim, entry->seq_ops) ||
-	       fr_victim_has(victim, entry->proc_iops) || fr_victim_has(victim, entry->data) ||
-	       fr_victim_has(victim, entry->write);
-}
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 /* Whether all that is in a folder, at one level, is the victim's. */
-static bool fr_proc_is_folder_of(struct module *victim, struct compat_proc_dir_entry *entry)
+static bool fr_proc_is_folder_of(struct fr_rescue *rescue, struct compat_proc_dir_entry *entry)
 {
 	struct compat_proc_dir_entry *child;
 
-	if (!S_ISDIR(entry->mode) || !fr_victim_holder(victim, (unsigned long)entry) ||
-	    !fr_victim_has_string(victim, entry->name))
+	if (!S_ISDIR(entry->mode) || !fr_words_find(rescue, (unsigned long)entry) ||
+	    !fr_victim_has_string(rescue->victim, entry->name))
 		return false;
 
-	for (child = fr_proc_entry(rb_first(&entry->subdir)); child;
-	     child = fr_proc_entry(rb_next(&child->subdir_node)))
-		if (!fr_proc_is_of(victim, child) && !fr_proc_is_folder_of(victim, child))
+	for (child = fr_files_entry(rb_first(&entry->subdir)); child;
+	     child = fr_files_entry(rb_next(&child->subdir_node)))
+		if (!fr_files_is_proc(rescue->victim, child) && !fr_proc_is_folder_of(rescue, child))
 			return false;
 
 	return true;
 }
 
-static int fr_proc_walk(struct module *victim, struct fr_finds *finds,
+static int fr_proc_walk(struct fr_rescue *rescue, struct fr_finds *finds,
 			struct compat_proc_dir_entry *folder, int depth)
 {
 	struct compat_proc_dir_entry *entry;
 	int ret = 0;
 
-	for (entry = fr_proc_entry(rb_first(&folder->subdir)); entry && !ret;
-	     entry = fr_proc_entry(rb_next(&entry->subdir_node))) {
-		if (fr_proc_is_of(victim, entry) || fr_proc_is_folder_of(victim, entry))
+	for (entry = fr_files_entry(rb_first(&folder->subdir)); entry && !ret;
+	     entry = fr_files_entry(rb_next(&entry->subdir_node))) {
+		if (fr_files_is_proc(rescue->victim, entry) || fr_proc_is_folder_of(rescue, entry))
 			ret = fr_found(finds, entry, 0, "%s", entry->name);
 		else if (S_ISDIR(entry->mode) && depth)
-			ret = fr_proc_walk(victim, finds, entry, depth - 1);
+			ret = fr_proc_walk(rescue, finds, entry, depth - 1);
 	}
 
 	return ret;
@@ -69,14 +58,14 @@ static int fr_proc_walk(struct module *victim, struct fr_finds *finds,
 /* The root is its own parent. */
 static bool fr_proc_is_known(const struct compat_proc_dir_entry *root)
 {
-	struct compat_proc_dir_entry *first = fr_proc_entry(rb_first(&root->subdir));
+	struct compat_proc_dir_entry *first = fr_files_entry(rb_first(&root->subdir));
 
 	return root->parent == root && S_ISDIR(root->mode) &&
 	       fr_layout_is_string(root->name, "/proc") &&
 	       fr_layout_is_word(&first->parent, root);
 }
 
-static int fr_proc_find(struct module *victim, struct fr_finds *finds)
+static int fr_proc_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct compat_proc_dir_entry *root = fr_lookup("proc_root", sizeof(*root));
 	rwlock_t *lock = fr_lookup("proc_subdir_lock", sizeof(*lock));
@@ -89,52 +78,15 @@ static int fr_proc_find(struct module *victim, struct fr_finds *finds)
 		return fr_layout_unknown("proc_dir_entry");
 
 	read_lock(lock);
-	ret = fr_proc_walk(victim, finds, root, FR_PROC_DEPTH);
+	ret = fr_proc_walk(rescue, finds, root, FR_PROC_DEPTH);
 	if (!ret && net)
-		ret = fr_proc_walk(victim, finds, net, FR_PROC_DEPTH);
+		ret = fr_proc_walk(rescue, finds, net, FR_PROC_DEPTH);
 	read_unlock(lock);
 
 	return ret;
 }
 
-/* Of all files of /proc that modules make, the one with a number; or NULL. */
-static struct compat_proc_dir_entry *
-fr_proc_numbered(struct compat_proc_dir_entry *folder, unsigned long number, int depth)
-{
-	struct compat_proc_dir_entry *entry, *found = NULL;
-
-	for (entry = fr_proc_entry(rb_first(&folder->subdir)); entry && !found;
-	     entry = fr_proc_entry(rb_next(&entry->subdir_node))) {
-		if (S_ISREG(entry->mode) && entry->low_ino == number)
-			found = entry;
-		else if (S_ISDIR(entry->mode) && depth)
-			found = fr_proc_numbered(entry, number, depth - 1);
-	}
-
-	return found;
-}
-
-bool fr_proc_is_opened(struct module *victim, const struct inode *inode)
-{
-	struct compat_proc_dir_entry *root = fr_lookup("proc_root", sizeof(*root));
-	rwlock_t *lock = fr_lookup("proc_subdir_lock", sizeof(*lock));
-	struct compat_proc_dir_entry *net = (void *)init_net.proc_net, *entry;
-	bool found;
-
-	if (!root || !lock)
-		return false;
-
-	read_lock(lock);
-	entry = fr_proc_numbered(root, inode->i_ino, FR_PROC_DEPTH);
-	if (!entry && net)
-		entry = fr_proc_numbered(net, inode->i_ino, FR_PROC_DEPTH);
-	found = entry && fr_proc_is_of(victim, entry);
-	read_unlock(lock);
-
-	return found;
-}
-
-static int fr_proc_undo(struct module *victim, void *object)
+static int fr_proc_undo(struct fr_rescue *rescue, void *object)
 {
 	proc_remove(object);
 	return 0;
@@ -154,7 +106,7 @@ static bool fr_sysctl_is_folder(const struct ctl_table_header *header)
 	return S_ISDIR(header->ctl_table[0].mode);
 }
 
-static int fr_sysctl_walk(struct module *victim, struct fr_finds *finds, struct ctl_dir *folder,
+static int fr_sysctl_walk(const struct module *victim, struct fr_finds *finds, struct ctl_dir *folder,
 			  int depth)
 {
 	struct ctl_table_header *header, *last = NULL;
@@ -178,7 +130,7 @@ static int fr_sysctl_walk(struct module *victim, struct fr_finds *finds, struct 
 	return ret;
 }
 
-static int fr_sysctl_find(struct module *victim, struct fr_finds *finds)
+static int fr_sysctl_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct ctl_table_root *root = fr_lookup("sysctl_table_root", sizeof(*root));
 	spinlock_t *lock = fr_lookup("sysctl_lock", sizeof(*lock));
@@ -188,17 +140,17 @@ static int fr_sysctl_find(struct module *victim, struct fr_finds *finds)
 		return -EOPNOTSUPP;
 
 	spin_lock(lock);
-	ret = fr_sysctl_walk(victim, finds, &root->default_set.dir, FR_PROC_DEPTH);
+	ret = fr_sysctl_walk(rescue->victim, finds, &root->default_set.dir, FR_PROC_DEPTH);
 #ifdef CONFIG_SYSCTL
 	if (!ret)
-		ret = fr_sysctl_walk(victim, finds, &init_net.sysctls.dir, FR_PROC_DEPTH);
+		ret = fr_sysctl_walk(rescue->victim, finds, &init_net.sysctls.dir, FR_PROC_DEPTH);
 #endif
 	spin_unlock(lock);
 
 	return ret;
 }
 
-static int fr_sysctl_undo(struct module *victim, void *object)
+static int fr_sysctl_undo(struct fr_rescue *rescue, void *object)
 {
 	unregister_sysctl_table(object);
 	return 0;

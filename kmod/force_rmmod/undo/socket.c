@@ -13,11 +13,13 @@
 
 #include <net/sock.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 /* ---- families ---- */
 
-static int fr_family_find(struct module *victim, struct fr_finds *finds)
+static int fr_family_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	const struct net_proto_family *const *families, *family;
 	int i, ret = 0;
@@ -29,7 +31,7 @@ static int fr_family_find(struct module *victim, struct fr_finds *finds)
 	rcu_read_lock();
 	for (i = 0; i < NPROTO && !ret; i++) {
 		family = READ_ONCE(families[i]);
-		if (family && (family->owner == victim || fr_victim_has(victim, family)))
+		if (family && (family->owner == rescue->victim || fr_victim_has(rescue->victim, family)))
 			ret = fr_found(finds, (void *)family, 0, "number %d", family->family);
 	}
 	rcu_read_unlock();
@@ -37,7 +39,7 @@ static int fr_family_find(struct module *victim, struct fr_finds *finds)
 	return ret;
 }
 
-static int fr_family_undo(struct module *victim, void *object)
+static int fr_family_undo(struct fr_rescue *rescue, void *object)
 {
 	const struct net_proto_family *family = object;
 
@@ -54,7 +56,7 @@ const struct fr_kind fr_kind_family = {
 
 /* ---- protocols ---- */
 
-static int fr_protocol_find(struct module *victim, struct fr_finds *finds)
+static int fr_protocol_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct list_head *list = fr_lookup("proto_list", sizeof(*list));
 	struct mutex *lock = fr_lookup("proto_list_mutex", sizeof(*lock));
@@ -68,7 +70,7 @@ static int fr_protocol_find(struct module *victim, struct fr_finds *finds)
 
 	mutex_lock(lock);
 	list_for_each_entry(proto, list, node) {
-		if (proto->owner != victim && !fr_victim_has(victim, proto))
+		if (proto->owner != rescue->victim && !fr_victim_has(rescue->victim, proto))
 			continue;
 		ret = fr_found(finds, proto, 0, "%s", proto->name);
 		if (ret)
@@ -79,7 +81,7 @@ static int fr_protocol_find(struct module *victim, struct fr_finds *finds)
 	return ret;
 }
 
-static int fr_protocol_undo(struct module *victim, void *object)
+static int fr_protocol_undo(struct fr_rescue *rescue, void *object)
 {
 	proto_unregister(object);
 	return 0;

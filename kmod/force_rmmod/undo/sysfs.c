@@ -15,12 +15,14 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 #define FR_SYSFS_DEPTH 24
 
 struct fr_sysfs_walk {
-	struct module *victim;
+	struct fr_rescue *rescue;
 	struct fr_finds *finds;
 	int (*collect)(struct fr_sysfs_walk *walk, struct kernfs_node *folder,
 		       struct kernfs_node *node);
@@ -37,7 +39,7 @@ static int fr_sysfs_walk_folder(struct fr_sysfs_walk *walk, struct kernfs_node *
 		ret = walk->collect(walk, folder, node);
 		/* Parameters and sections of the victim are the loader's business. */
 		if (!ret && depth && kernfs_type(node) == KERNFS_DIR &&
-		    node != walk->victim->mkobj.kobj.sd)
+		    node != walk->rescue->victim->mkobj.kobj.sd)
 			ret = fr_sysfs_walk_folder(walk, node, depth - 1);
 		if (ret)
 			return ret;
@@ -82,13 +84,6 @@ static int fr_sysfs_walk_all(struct fr_sysfs_walk *walk)
 
 /* ---- attributes ---- */
 
-static bool fr_sysfs_is_younger(const struct module *victim, const struct kernfs_node *node)
-{
-	const struct kernfs_node *own = victim->mkobj.kobj.sd;
-
-	return own && node->id > own->id;
-}
-
 /* The folder of an object is the object's own, that of a named group is not. */
 static struct kobject *fr_sysfs_object(const struct kernfs_node *folder, const char **group)
 {
@@ -98,13 +93,6 @@ static struct kobject *fr_sysfs_object(const struct kernfs_node *folder, const c
 	return kobj;
 }
 
-bool fr_sysfs_is_opened(const struct module *victim, const struct inode *inode)
-{
-	const struct kernfs_node *node = inode->i_private;
-
-	return S_ISREG(inode->i_mode) && node && fr_victim_has(victim, node->priv);
-}
-
 static int fr_sysfs_collect(struct fr_sysfs_walk *walk, struct kernfs_node *folder,
 			    struct kernfs_node *node)
 {
@@ -112,14 +100,14 @@ static int fr_sysfs_collect(struct fr_sysfs_walk *walk, struct kernfs_node *fold
 	const char *group;
 	int ret;
 
-	if (kernfs_type(node) != KERNFS_FILE || !fr_victim_has(walk->victim, node->priv))
+	if (kernfs_type(node) != KERNFS_FILE || !fr_victim_has(walk->rescue->victim, node->priv))
 		return 0;
 
 	kobj = fr_sysfs_object(folder, &group);
-	if (!kobj || !kobj->sd || fr_sysfs_is_younger(walk->victim, kobj->sd))
+	if (!kobj || !kobj->sd || fr_victim_precedes(walk->rescue->victim, kobj->sd))
 		return 0;
 
-	ret = fr_found(walk->finds, node, node->id, "%s%s%s of %s", group ? group : "",
+	ret = fr_found(walk->finds, node, fr_devices_order(node), "%s%s%s of %s", group ? group : "",
 		       group ? "/" : "", node->name, kobject_name(kobj));
 	if (!ret)
 		kernfs_get(node);
@@ -127,9 +115,9 @@ static int fr_sysfs_collect(struct fr_sysfs_walk *walk, struct kernfs_node *fold
 	return ret;
 }
 
-static int fr_sysfs_find(struct module *victim, struct fr_finds *finds)
+static int fr_sysfs_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_sysfs_walk walk = { victim, finds, fr_sysfs_collect };
+	struct fr_sysfs_walk walk = { rescue, finds, fr_sysfs_collect };
 
 	return fr_sysfs_walk_all(&walk);
 }
@@ -143,7 +131,7 @@ static bool fr_sysfs_is_binary(const struct kernfs_node *node)
 }
 
 /* For one that is binary and in a group there is no function that removes it. */
-static int fr_sysfs_check(struct module *victim, void *object)
+static int fr_sysfs_check(struct fr_rescue *rescue, void *object)
 {
 	struct kernfs_node *node = object;
 	const char *group;
@@ -152,7 +140,7 @@ static int fr_sysfs_check(struct module *victim, void *object)
 	return group && fr_sysfs_is_binary(node) ? -EOPNOTSUPP : 0;
 }
 
-static int fr_sysfs_undo(struct module *victim, void *object)
+static int fr_sysfs_undo(struct fr_rescue *rescue, void *object)
 {
 	static struct attribute *no_attributes[] = { NULL };
 	struct kernfs_node *node = object, *folder = compat_kernfs_parent(node);
@@ -165,7 +153,7 @@ static int fr_sysfs_undo(struct module *victim, void *object)
 		sysfs_remove_bin_file(kobj, node->priv);
 	} else if (!group) {
 		sysfs_remove_file(kobj, node->priv);
-	} else if (fr_sysfs_is_younger(victim, folder)) {
+	} else if (fr_victim_precedes(rescue->victim, folder)) {
 		all.name = group;
 		sysfs_remove_group(kobj, &all);
 	} else {
@@ -205,25 +193,25 @@ static int fr_kobject_collect(struct fr_sysfs_walk *walk, struct kernfs_node *fo
 	struct kobject *kobj = node->priv;
 
 	if (kernfs_type(node) != KERNFS_DIR || !kobj || kobj->sd != node ||
-	    !fr_sysfs_is_younger(walk->victim, node))
+	    !fr_victim_precedes(walk->rescue->victim, node))
 		return 0;
 
-	if (!fr_victim_has(walk->victim, kobj->ktype) &&
-	    !(fr_victim_holder(walk->victim, (unsigned long)kobj) && fr_kobject_is_dynamic(kobj)))
+	if (!fr_victim_has(walk->rescue->victim, kobj->ktype) &&
+	    !(fr_words_find(walk->rescue, (unsigned long)kobj) && fr_kobject_is_dynamic(kobj)))
 		return 0;
 
-	return fr_found(walk->finds, kobj, node->id, "%s", kobject_name(kobj));
+	return fr_found(walk->finds, kobj, fr_devices_order(node), "%s", kobject_name(kobj));
 }
 
-static int fr_kobject_find(struct module *victim, struct fr_finds *finds)
+static int fr_kobject_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	struct fr_sysfs_walk walk = { victim, finds, fr_kobject_collect };
+	struct fr_sysfs_walk walk = { rescue, finds, fr_kobject_collect };
 
 	return fr_sysfs_walk_all(&walk);
 }
 
 /* Off sysfs at once, even if somebody else has a reference too. */
-static int fr_kobject_undo(struct module *victim, void *object)
+static int fr_kobject_undo(struct fr_rescue *rescue, void *object)
 {
 	kobject_del(object);
 	kobject_put(object);

@@ -17,24 +17,19 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "undo/undo.h"
 
 #define FR_THREAD_WAIT_MS 5000
 
-bool fr_thread_is_of(struct task_struct *task, const struct module *victim)
-{
-	return (task->flags & PF_KTHREAD) && !READ_ONCE(task->exit_state) &&
-	       fr_victim_has(victim, kthread_func(task));
-}
-
-static int fr_thread_find(struct module *victim, struct fr_finds *finds)
+static int fr_thread_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct task_struct *process, *task;
 	int ret = 0;
 
 	rcu_read_lock();
 	for_each_process_thread(process, task) {
-		if (ret || !fr_thread_is_of(task, victim))
+		if (ret || !fr_references_is_thread(task, rescue->victim))
 			continue;
 		ret = fr_found(finds, task, 0, "%s, pid %d, runs %ps", task->comm,
 			       task_pid_nr(task), kthread_func(task));
@@ -55,7 +50,7 @@ static bool fr_thread_ends(struct task_struct *task, unsigned long end)
 	return READ_ONCE(task->exit_state);
 }
 
-static int fr_thread_undo(struct module *victim, void *object)
+static int fr_thread_undo(struct fr_rescue *rescue, void *object)
 {
 	struct task_struct *thread = object, *stopper;
 	unsigned long end = jiffies + msecs_to_jiffies(FR_THREAD_WAIT_MS);

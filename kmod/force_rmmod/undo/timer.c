@@ -17,7 +17,10 @@
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "kernel/kernel.h"
+#include "undo/undo.h"
+#include "victim/victim.h"
 
 /* More clocks than any version has. */
 #define FR_CLOCKS 16
@@ -52,7 +55,7 @@ static void *fr_timer_copy(const struct module *victim, const unsigned long *wor
 #define fr_timer_around(victim, word, copy, member) \
 	fr_timer_copy(victim, word, offsetof(typeof(*(copy)), member), copy, sizeof(*(copy)))
 
-static int fr_timer_found(struct module *victim, struct fr_finds *finds, void *object,
+static int fr_timer_found(const struct module *victim, struct fr_finds *finds, void *object,
 			  unsigned long function)
 {
 	if (!fr_victim_has(victim, object))
@@ -61,12 +64,12 @@ static int fr_timer_found(struct module *victim, struct fr_finds *finds, void *o
 	return fr_found(finds, object, 0, "%ps, calls %ps", object, (void *)function);
 }
 
-static int fr_timer_each_word(struct module *victim, struct fr_finds *finds,
-			      int (*fn)(struct module *victim, unsigned long *word, void *data))
+static int fr_timer_each_word(struct fr_rescue *rescue, struct fr_finds *finds,
+			      int (*fn)(struct fr_rescue *rescue, unsigned long *word, void *data))
 {
-	int ret = fr_victim_each_word(victim, fn, finds);
+	int ret = fr_words_each(rescue, fn, finds);
 
-	return ret ? ret : fr_scan_each(victim, fn, finds);
+	return ret ? ret : fr_scan_each(rescue, fn, finds);
 }
 
 /* ---- timer_list ---- */
@@ -101,26 +104,26 @@ static bool fr_timer_is_queued(const struct timer_list *copy, const struct timer
 	return false;
 }
 
-static int fr_timer_word(struct module *victim, unsigned long *word, void *data)
+static int fr_timer_word(struct fr_rescue *rescue, unsigned long *word, void *data)
 {
 	struct timer_list *timer, copy;
 
-	if (!fr_timer_is_code(victim, word))
+	if (!fr_timer_is_code(rescue->victim, word))
 		return 0;
 
-	timer = fr_timer_around(victim, word, &copy, function);
+	timer = fr_timer_around(rescue->victim, word, &copy, function);
 	if (!timer || !fr_timer_is_queued(&copy, timer))
 		return 0;
 
-	return fr_timer_found(victim, data, timer, *word);
+	return fr_timer_found(rescue->victim, data, timer, *word);
 }
 
-static int fr_timer_find(struct module *victim, struct fr_finds *finds)
+static int fr_timer_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	return fr_timer_each_word(victim, finds, fr_timer_word);
+	return fr_timer_each_word(rescue, finds, fr_timer_word);
 }
 
-static int fr_timer_undo(struct module *victim, void *object)
+static int fr_timer_undo(struct fr_rescue *rescue, void *object)
 {
 	timer_delete_sync(object);
 	return 0;
@@ -147,29 +150,29 @@ static bool fr_hrtimer_is_queued(struct hrtimer *copy)
 	       base.index < FR_CLOCKS;
 }
 
-static int fr_hrtimer_word(struct module *victim, unsigned long *word, void *data)
+static int fr_hrtimer_word(struct fr_rescue *rescue, unsigned long *word, void *data)
 {
 	struct hrtimer *timer, copy;
 
-	if (!fr_timer_is_code(victim, word))
+	if (!fr_timer_is_code(rescue->victim, word))
 		return 0;
 
-	timer = fr_timer_around(victim, word, &copy, function);
+	timer = fr_timer_around(rescue->victim, word, &copy, function);
 	if (!timer || !fr_hrtimer_is_queued(&copy))
 		return 0;
-	if (!fr_victim_has(victim, timer) &&
-	    !fr_proof_is_static(victim, (unsigned long)copy.base))
+	if (!fr_victim_has(rescue->victim, timer) &&
+	    !fr_proof_is_static(rescue->victim, (unsigned long)copy.base))
 		return 0;
 
-	return fr_timer_found(victim, data, timer, *word);
+	return fr_timer_found(rescue->victim, data, timer, *word);
 }
 
-static int fr_hrtimer_find(struct module *victim, struct fr_finds *finds)
+static int fr_hrtimer_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	return fr_timer_each_word(victim, finds, fr_hrtimer_word);
+	return fr_timer_each_word(rescue, finds, fr_hrtimer_word);
 }
 
-static int fr_hrtimer_undo(struct module *victim, void *object)
+static int fr_hrtimer_undo(struct fr_rescue *rescue, void *object)
 {
 	hrtimer_cancel(object);
 	return 0;
@@ -241,28 +244,28 @@ static bool fr_work_is_certain(struct work_struct *copy, struct work_struct *wor
 	       fr_work_has_queue(copy);
 }
 
-static int fr_work_word(struct module *victim, unsigned long *word, void *data)
+static int fr_work_word(struct fr_rescue *rescue, unsigned long *word, void *data)
 {
 	struct work_struct *work, copy;
 
-	if (!fr_timer_is_code(victim, word))
+	if (!fr_timer_is_code(rescue->victim, word))
 		return 0;
 
-	work = fr_timer_around(victim, word, &copy, func);
+	work = fr_timer_around(rescue->victim, word, &copy, func);
 	if (!work || !fr_work_is_queued(&copy, work))
 		return 0;
-	if (!fr_victim_has(victim, work) && !fr_work_is_certain(&copy, work))
+	if (!fr_victim_has(rescue->victim, work) && !fr_work_is_certain(&copy, work))
 		return 0;
 
-	return fr_timer_found(victim, data, work, *word);
+	return fr_timer_found(rescue->victim, data, work, *word);
 }
 
-static int fr_work_find(struct module *victim, struct fr_finds *finds)
+static int fr_work_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
-	return fr_timer_each_word(victim, finds, fr_work_word);
+	return fr_timer_each_word(rescue, finds, fr_work_word);
 }
 
-static int fr_work_undo(struct module *victim, void *object)
+static int fr_work_undo(struct fr_rescue *rescue, void *object)
 {
 	struct delayed_work delayed;
 
@@ -297,7 +300,7 @@ static bool fr_workqueue_is_known(void)
  * only uses the kernel's own, system_wq and the like, may have a string "events" too:
  * they are all called something like that, and are the first that were made.
  */
-static int fr_workqueue_find(struct module *victim, struct fr_finds *finds)
+static int fr_workqueue_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
 	struct list_head *list = fr_lookup("workqueues", sizeof(*list));
 	struct mutex *lock = fr_lookup("wq_pool_mutex", sizeof(*lock));
@@ -320,8 +323,8 @@ static int fr_workqueue_find(struct module *victim, struct fr_finds *finds)
 		system = system && strstarts(queue->name, "events");
 		if (system)
 			continue;
-		word = fr_victim_holder(victim, (unsigned long)queue);
-		if (!word || !fr_victim_has_string(victim, queue->name))
+		word = fr_words_find(rescue, (unsigned long)queue);
+		if (!word || !fr_victim_has_string(rescue->victim, queue->name))
 			continue;
 		ret = fr_found(finds, queue, order, "%s, held by %ps", queue->name, word);
 		if (ret)
@@ -332,7 +335,7 @@ static int fr_workqueue_find(struct module *victim, struct fr_finds *finds)
 	return ret;
 }
 
-static int fr_workqueue_undo(struct module *victim, void *object)
+static int fr_workqueue_undo(struct fr_rescue *rescue, void *object)
 {
 	destroy_workqueue(object);
 	return 0;

@@ -21,10 +21,11 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/slab.h>
 #include <linux/string.h>
 
-#include "force_rmmod.h"
+#include "evidence/evidence.h"
+#include "undo/finds.h"
+#include "undo/undo.h"
 
 static const struct fr_kind *const fr_kinds[] = {
 	&fr_kind_half_probed,
@@ -59,55 +60,7 @@ static const struct fr_kind *const fr_kinds[] = {
 	&fr_kind_region,
 };
 
-struct fr_find {
-	struct list_head list;
-	const struct fr_kind *kind;
-	void *object;
-	u64 order;
-	unsigned int serial;	/* its place in the journal, or 0 */
-	char text[112];
-};
-
-struct fr_finds {
-	struct list_head list;
-	const struct fr_kind *kind;	/* whose find is at work */
-	bool quiet;			/* not a reason to refuse if it fails */
-};
-
-int fr_found(struct fr_finds *finds, void *object, u64 order, const char *format, ...)
-{
-	struct fr_find *find;
-	va_list args;
-
-	find = kzalloc(sizeof(*find), GFP_ATOMIC);
-	if (!find)
-		return -ENOMEM;
-
-	find->kind = finds->kind;
-	find->object = object;
-	find->order = order;
-	find->serial = fr_journal_serial(object);
-	va_start(args, format);
-	vsnprintf(find->text, sizeof(find->text), format, args);
-	va_end(args);
-
-	list_add_tail(&find->list, &finds->list);
-	return 0;
-}
-
-static void fr_undo_forget(struct fr_finds *finds)
-{
-	struct fr_find *find, *next;
-
-	list_for_each_entry_safe(find, next, &finds->list, list) {
-		if (find->kind->put)
-			find->kind->put(find->object);
-		kfree(find);
-	}
-	INIT_LIST_HEAD(&finds->list);
-}
-
-static int fr_undo_find(struct module *victim, enum fr_stage first, enum fr_stage last,
+static int fr_undo_find(struct fr_rescue *rescue, enum fr_stage first, enum fr_stage last,
 			struct fr_finds *finds)
 {
 	size_t i;
@@ -117,13 +70,13 @@ static int fr_undo_find(struct module *victim, enum fr_stage first, enum fr_stag
 		if (fr_kinds[i]->stage < first || fr_kinds[i]->stage > last)
 			continue;
 		finds->kind = fr_kinds[i];
-		ret = fr_kinds[i]->find(victim, finds);
+		ret = fr_kinds[i]->find(rescue, finds);
 		if (ret < 0) {
 			if (!finds->quiet)
 				pr_err("refused: cannot undo every %s of %s\n", fr_kinds[i]->name,
-				       victim->name);
+				       rescue->victim->name);
 			/* One reason is enough, unless all are to be told. */
-			if (!fr_explain)
+			if (!rescue->options.explain)
 				return ret;
 			refused = ret;
 		}
@@ -170,49 +123,93 @@ static struct fr_find *fr_undo_first(struct fr_finds *finds)
 }
 
 DEFINE_MUTEX(fr_undo_lock);
-char fr_undone[FR_UNDONE_SIZE];
-bool fr_undo_repairs;
 
-static int fr_undo_check(struct module *victim, const struct fr_find *find)
+static bool fr_undo_is_kept(const struct module *victim, struct device *dev,
+			    const struct fr_find *find)
 {
-	return find->kind->check ? find->kind->check(victim, find->object) : 0;
+	unsigned long word = (unsigned long)find->object;
+	struct device *keeper = NULL;
+
+	if (find->kind == &fr_kind_netdev)
+		keeper = fr_devres_find(victim, &word, 1);
+	put_device(keeper);
+
+	return keeper == dev || fr_devres_covers(dev, find->object);
 }
 
-static void fr_undo_remember(const struct fr_find *find)
+/* Whether something registered would be lost if devres gave back what it keeps for a device. */
+static bool fr_undo_needs_devres(struct fr_rescue *rescue, struct device *dev)
 {
-	size_t used = strlen(fr_undone);
+	struct fr_finds finds = {
+		.rescue = rescue, .list = LIST_HEAD_INIT(finds.list), .quiet = true,
+	};
+	struct fr_find *find;
+	bool needed = false;
 
-	snprintf(fr_undone + used, sizeof(fr_undone) - used, "%s%s %s", used ? ", " : "",
-		 find->kind->name, find->text);
+	/* Some things are found in memory only. */
+	if (!fr_scan_done(rescue))
+		fr_scan(rescue);
+
+	fr_undo_find(rescue, FR_ACTIVE, FR_OBJECT, &finds);
+	list_for_each_entry(find, &finds.list, list) {
+		if (!fr_undo_is_kept(rescue->victim, dev, find))
+			continue;
+		pr_err("%s %s: lies in what device %s keeps until it has no driver\n",
+		       find->kind->name, find->text, dev_name(dev));
+		needed = true;
+	}
+
+	fr_finds_forget(&finds);
+	return needed;
 }
 
-static int fr_undo_one(struct module *victim, struct fr_find *find)
+static int fr_undo_check(struct fr_rescue *rescue, const struct fr_find *find)
+{
+	const struct fr_kind *kind = find->kind;
+	int ret = kind->check ? kind->check(rescue, find->object) : 0;
+
+	if (!ret && rescue->repairs_only && kind->unbinds &&
+	    fr_undo_needs_devres(rescue, kind->unbinds(find->object)))
+		return -EBUSY;
+
+	return ret;
+}
+
+static void fr_undo_remember(struct fr_rescue *rescue, const struct fr_find *find)
+{
+	size_t used = strlen(rescue->undone);
+
+	snprintf(rescue->undone + used, sizeof(rescue->undone) - used, "%s%s %s",
+		 used ? ", " : "", find->kind->name, find->text);
+}
+
+static int fr_undo_one(struct fr_rescue *rescue, struct fr_find *find)
 {
 	int ret;
 
 	pr_info("undo: %s %s\n", find->kind->name, find->text);
-	ret = fr_undo_check(victim, find);
+	ret = fr_undo_check(rescue, find);
 	if (!ret)
-		ret = find->kind->undo(victim, find->object);
+		ret = find->kind->undo(rescue, find->object);
 	if (ret)
 		pr_err("%s %s could not be undone: %d\n", find->kind->name, find->text, ret);
 	else
-		fr_undo_remember(find);
+		fr_undo_remember(rescue, find);
 
 	return ret;
 }
 
 /* What was undone and is found again cannot be undone. */
-static int fr_undo_all(struct module *victim, enum fr_stage last)
+static int fr_undo_all(struct fr_rescue *rescue, enum fr_stage last)
 {
-	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list) };
+	struct fr_finds finds = { .rescue = rescue, .list = LIST_HEAD_INIT(finds.list) };
 	char text[sizeof_field(struct fr_find, text)] = "";
 	const void *object = NULL;
 	struct fr_find *find;
 	int ret, count = 0;
 
 	for (;;) {
-		ret = fr_undo_find(victim, FR_REPAIR, last, &finds);
+		ret = fr_undo_find(rescue, FR_REPAIR, last, &finds);
 		if (ret)
 			break;
 		find = fr_undo_first(&finds);
@@ -225,20 +222,20 @@ static int fr_undo_all(struct module *victim, enum fr_stage last)
 		}
 		object = find->object;
 		strscpy(text, find->text, sizeof(text));
-		ret = fr_undo_one(victim, find);
+		ret = fr_undo_one(rescue, find);
 		if (ret)
 			break;
 		count++;
-		fr_undo_forget(&finds);
+		fr_finds_forget(&finds);
 	}
 
-	fr_undo_forget(&finds);
+	fr_finds_forget(&finds);
 	return ret ? ret : count;
 }
 
-static int fr_undo_agree(struct module *victim, const struct fr_find *find)
+static int fr_undo_agree(struct fr_rescue *rescue, const struct fr_find *find)
 {
-	int ret = fr_undo_check(victim, find);
+	int ret = fr_undo_check(rescue, find);
 
 	if (ret)
 		pr_err("refused: %s %s cannot be undone\n", find->kind->name, find->text);
@@ -247,35 +244,37 @@ static int fr_undo_agree(struct module *victim, const struct fr_find *find)
 }
 
 /* judge: whether one that cannot be undone is a reason to refuse. */
-static int fr_undo_look(struct module *victim, enum fr_stage stage, bool judge)
+static int fr_undo_look(struct fr_rescue *rescue, enum fr_stage stage, bool judge)
 {
-	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = !judge };
+	struct fr_finds finds = {
+		.rescue = rescue, .list = LIST_HEAD_INIT(finds.list), .quiet = !judge,
+	};
 	struct fr_find *find;
 	int ret, count = 0;
 
-	ret = fr_undo_find(victim, stage, stage, &finds);
+	ret = fr_undo_find(rescue, stage, stage, &finds);
 	list_for_each_entry(find, &finds.list, list) {
-		if (fr_explain)
+		if (rescue->options.explain)
 			pr_info("registered: %s: %s\n", find->kind->name, find->text);
-		if (judge && (!ret || fr_explain))
-			ret = fr_undo_agree(victim, find) ?: ret;
+		if (judge && (!ret || rescue->options.explain))
+			ret = fr_undo_agree(rescue, find) ?: ret;
 		count++;
 	}
 
-	fr_undo_forget(&finds);
+	fr_finds_forget(&finds);
 	return ret && judge ? ret : count;
 }
 
 /* All that is registered, if it is to be told; otherwise as far as it would be undone. */
-static int fr_undo_look_all(struct module *victim, enum fr_stage last)
+static int fr_undo_look_all(struct fr_rescue *rescue, enum fr_stage last)
 {
 	int stage, ret, refused = 0, count = 0;
 
 	for (stage = 0; stage < FR_STAGES; stage++) {
-		if (stage > last && !fr_explain)
+		if (stage > last && !rescue->options.explain)
 			break;
-		ret = fr_undo_look(victim, stage, stage <= last);
-		if (ret < 0 && !fr_explain)
+		ret = fr_undo_look(rescue, stage, stage <= last);
+		if (ret < 0 && !rescue->options.explain)
 			return ret;
 		if (ret < 0)
 			refused = ret;
@@ -286,59 +285,30 @@ static int fr_undo_look_all(struct module *victim, enum fr_stage last)
 	return refused ? refused : count;
 }
 
-int fr_undo(struct module *victim, bool apply, bool repairs_only)
+static enum fr_stage fr_undo_last(const struct fr_rescue *rescue)
 {
-	enum fr_stage last = repairs_only ? FR_REPAIR : FR_STAGES - 1;
-
-	fr_undo_repairs = repairs_only;
-	return apply ? fr_undo_all(victim, last) : fr_undo_look_all(victim, last);
+	return rescue->repairs_only ? FR_REPAIR : FR_STAGES - 1;
 }
 
-static bool fr_undo_is_kept(struct module *victim, struct device *dev, const struct fr_find *find)
+int fr_undo(struct fr_rescue *rescue, bool apply)
 {
-	unsigned long word = (unsigned long)find->object;
-	struct device *keeper = NULL;
+	enum fr_stage last = fr_undo_last(rescue);
 
-	if (find->kind == &fr_kind_netdev)
-		keeper = fr_devres_find(victim, &word, 1);
-	put_device(keeper);
-
-	return keeper == dev || fr_devres_covers(dev, find->object);
+	return apply ? fr_undo_all(rescue, last) : fr_undo_look_all(rescue, last);
 }
 
-bool fr_undo_needs_devres(struct module *victim, struct device *dev)
+void fr_undo_steps(struct fr_rescue *rescue)
 {
-	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = true };
-	struct fr_find *find;
-	bool needed = false;
-
-	/* Some things are found in memory only. */
-	if (!fr_scan_done())
-		fr_scan(victim);
-
-	fr_undo_find(victim, FR_ACTIVE, FR_OBJECT, &finds);
-	list_for_each_entry(find, &finds.list, list) {
-		if (!fr_undo_is_kept(victim, dev, find))
-			continue;
-		pr_err("%s %s: lies in what device %s keeps until it has no driver\n",
-		       find->kind->name, find->text, dev_name(dev));
-		needed = true;
-	}
-
-	fr_undo_forget(&finds);
-	return needed;
-}
-
-void fr_undo_steps(struct module *victim, bool repairs_only)
-{
-	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = true };
-	struct fr_finds told = { .list = LIST_HEAD_INIT(told.list) };
+	struct fr_finds finds = {
+		.rescue = rescue, .list = LIST_HEAD_INIT(finds.list), .quiet = true,
+	};
+	struct fr_finds told = { .rescue = rescue, .list = LIST_HEAD_INIT(told.list) };
 	struct fr_find *find;
 
-	fr_undo_find(victim, FR_REPAIR, repairs_only ? FR_REPAIR : FR_STAGES - 1, &finds);
+	fr_undo_find(rescue, FR_REPAIR, fr_undo_last(rescue), &finds);
 	while ((find = fr_undo_first(&finds))) {
 		pr_info("step: undo %s %s\n", find->kind->name, find->text);
 		list_move(&find->list, &told.list);
 	}
-	fr_undo_forget(&told);
+	fr_finds_forget(&told);
 }

@@ -27,7 +27,8 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 #define FR_ASYNC_WAIT_MS 5000
 #define FR_ASYNC_LOOK_MS 5000
@@ -203,7 +204,7 @@ static void fr_async_wait(struct module *victim)
 		msleep(20);
 }
 
-int fr_async_repair(struct module *victim, bool apply)
+int fr_async_repair(struct fr_rescue *rescue, bool apply)
 {
 	struct fr_async_calls calls = { 0 };
 	unsigned long flags;
@@ -213,14 +214,14 @@ int fr_async_repair(struct module *victim, bool apply)
 		return -EOPNOTSUPP;
 
 	spin_lock_irqsave(fr_async_lock, flags);
-	ret = fr_async_walk(victim, apply, &calls);
+	ret = fr_async_walk(rescue->victim, apply, &calls);
 	spin_unlock_irqrestore(fr_async_lock, flags);
 	if (ret)
 		return ret;
 
 	if (apply && calls.dead) {
 		wake_up_all(fr_async_done);
-		fr_async_wait(victim);
+		fr_async_wait(rescue->victim);
 	}
 	if (!apply && (calls.dead || calls.other) && !fr_async_knows_workers())
 		return fr_layout_unknown("worker");

@@ -34,7 +34,8 @@
 
 #include <asm/syscall.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 #define FR_IDEM_BUCKETS (1 << COMPAT_IDEM_HASH_BITS)
 #define FR_IDEM_TRIES 1000

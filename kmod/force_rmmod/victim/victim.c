@@ -9,19 +9,17 @@
  * whose setter is only slow may go: it is looked for on the list each time.
  */
 #include <linux/ctype.h>
-#include <linux/err.h>
 #include <linux/kernel.h>
 #include <linux/kernfs.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
-#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/vmalloc.h>
 
-#include "force_rmmod.h"
+#include "kernel/kernel.h"
+#include "victim/victim.h"
 
 #ifndef CONFIG_MODULE_UNLOAD
 #error "a kernel without CONFIG_MODULE_UNLOAD can remove no module at all"
@@ -29,9 +27,6 @@
 
 static struct mutex *fr_module_mutex;
 static struct list_head *fr_modules;
-
-/* Whether the victim has a directory in sysfs, whose reference we hold. */
-static bool fr_victim_pinned;
 
 static struct module *fr_victim_on_list(const char *name)
 {
@@ -82,40 +77,39 @@ int fr_victim_each(int (*fn)(struct module *mod, void *data), void *data)
 }
 
 /* Whether it can be looked at; one that is pinned stays. */
-static int fr_victim_pin(struct module *victim)
+static int fr_victim_pin(struct fr_rescue *rescue)
 {
+	struct module *victim = rescue->victim;
 	struct kobject *kobj = &victim->mkobj.kobj;
 
-	fr_victim_pinned = kobj->state_initialized && kobject_get_unless_zero(kobj);
-	if (victim->state != MODULE_STATE_UNFORMED && fr_victim_pinned == kobj->state_initialized)
+	rescue->pinned = kobj->state_initialized && kobject_get_unless_zero(kobj);
+	if (victim->state != MODULE_STATE_UNFORMED && rescue->pinned == kobj->state_initialized)
 		return 0;
 
 	pr_err("refused: %s is just being set up or freed\n", victim->name);
-	if (fr_victim_pinned)
-		kobject_put(kobj);
+	fr_victim_put(rescue);
 	return -EBUSY;
 }
 
-struct module *fr_victim_find(const char *name)
+int fr_victim_find(struct fr_rescue *rescue, const char *name)
 {
-	struct module *victim;
 	int ret;
 
 	ret = fr_victim_resolve();
 	if (ret)
-		return ERR_PTR(ret);
+		return ret;
 
 	if (mutex_lock_killable(fr_module_mutex))
-		return ERR_PTR(-EINTR);
+		return -EINTR;
 
-	victim = fr_victim_on_list(name);
-	ret = victim ? fr_victim_pin(victim) : -ENOENT;
+	rescue->victim = fr_victim_on_list(name);
+	ret = rescue->victim ? fr_victim_pin(rescue) : -ENOENT;
 	mutex_unlock(fr_module_mutex);
 
-	if (!victim)
+	if (!rescue->victim)
 		fr_victim_missing(name);
 
-	return ret ? ERR_PTR(ret) : victim;
+	return ret;
 }
 
 /* Takes the lock of all modules, if the victim is still one. */
@@ -135,10 +129,11 @@ static int fr_victim_lock(const struct module *victim)
 	return -ENOENT;
 }
 
-void fr_victim_put(struct module *victim)
+void fr_victim_put(struct fr_rescue *rescue)
 {
-	if (fr_victim_pinned)
-		kobject_put(&victim->mkobj.kobj);
+	if (rescue->pinned)
+		kobject_put(&rescue->victim->mkobj.kobj);
+	rescue->pinned = false;
 }
 
 static const char *fr_victim_state(enum module_state state)
@@ -157,8 +152,9 @@ static const char *fr_victim_state(enum module_state state)
 	return "unknown";
 }
 
-int fr_victim_describe(struct module *victim)
+int fr_victim_describe(struct fr_rescue *rescue)
 {
+	struct module *victim = rescue->victim;
 	struct compat_module_use *use;
 	int ret;
 
@@ -229,8 +225,9 @@ static int fr_victim_judge_locked(struct module *victim)
 	}
 }
 
-int fr_victim_judge(struct module *victim)
+int fr_victim_judge(struct fr_rescue *rescue)
 {
+	struct module *victim = rescue->victim;
 	int ret;
 
 	ret = fr_victim_lock(victim);
@@ -329,88 +326,6 @@ err_unlock:
 	return ret;
 }
 
-static bool fr_victim_is_header(const struct module *victim, const unsigned long *word)
-{
-	return (void *)word >= (void *)victim && (void *)word < (void *)(victim + 1);
-}
-
-int fr_victim_each_word(struct module *victim,
-			int (*fn)(struct module *victim, unsigned long *word, void *data),
-			void *data)
-{
-	static const enum mod_mem_type types[] = { MOD_DATA, MOD_RO_AFTER_INIT, MOD_INIT_DATA };
-	unsigned long *word, *end;
-	size_t i, size;
-	int ret;
-
-	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		word = compat_module_mem(victim, types[i], &size);
-		if (!word)
-			continue;
-
-		word = PTR_ALIGN(word, sizeof(*word));
-		for (end = word + size / sizeof(*word); word < end; word++) {
-			/* What the loader keeps about the victim lies there too. */
-			if (fr_victim_is_header(victim, word))
-				continue;
-
-			ret = fn(victim, word, data);
-			if (ret)
-				return ret;
-		}
-	}
-
-	return fr_journal_each_word(victim, fn, data);
-}
-
-struct fr_holder {
-	unsigned long value;
-	unsigned long *word;
-};
-
-static int fr_victim_is_holder(struct module *victim, unsigned long *word, void *data)
-{
-	struct fr_holder *holder = data;
-
-	if (*word != holder->value)
-		return 0;
-
-	holder->word = word;
-	return 1;
-}
-
-unsigned long *fr_victim_holder(struct module *victim, unsigned long value)
-{
-	struct fr_holder holder = { .value = value };
-
-	fr_victim_each_word(victim, fr_victim_is_holder, &holder);
-	return holder.word;
-}
-
-/* By a mapping of its own: it may stand in memory that cannot be written to any more. */
-static int fr_victim_clear(unsigned long *word)
-{
-	struct page *page = vmalloc_to_page(word);
-	void *alias = page ? vmap(&page, 1, VM_MAP, PAGE_KERNEL) : NULL;
-
-	if (!alias)
-		return -ENOMEM;
-
-	WRITE_ONCE(*(unsigned long *)(alias + offset_in_page(word)), 0);
-	vunmap(alias);
-	return 0;
-}
-
-static int fr_victim_forget_word(struct module *victim, unsigned long *word, void *data)
-{
-	return *word == *(unsigned long *)data ? fr_victim_clear(word) : 0;
-}
-
-int fr_victim_forget(struct module *victim, unsigned long value)
-{
-	return fr_victim_each_word(victim, fr_victim_forget_word, &value);
-}
-
 bool fr_victim_has(const struct module *victim, const void *address)
 {
 	return address && within_module((unsigned long)address, victim);
@@ -445,10 +360,9 @@ bool fr_victim_has_string(const struct module *victim, const char *string)
  * one than its own directory, which was made just before init was called; an
  * object with a smaller one is somebody else's, and only borrowed.
  */
-bool fr_victim_is_older(const struct module *victim, const struct kobject *kobj)
+bool fr_victim_precedes(const struct module *victim, const struct kernfs_node *node)
 {
-	const struct kernfs_node *own = victim->mkobj.kobj.sd;
-	const struct kernfs_node *other = READ_ONCE(kobj->sd);
+	const u64 own = fr_devices_order(victim->mkobj.kobj.sd);
 
-	return own && other && other->id > own->id;
+	return own && fr_devices_order(node) > own;
 }

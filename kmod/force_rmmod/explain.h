@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* explain.h - all about a module, without touching anything */
+#ifndef FORCE_RMMOD_EXPLAIN_H
+#define FORCE_RMMOD_EXPLAIN_H
+
+#include "rescue.h"
+
+/*
+ * Tells all about the victim, and what a rescue would come to. Returns whether
+ * asynchronous calls may be dead, for which every rmmod waits.
+ */
+bool fr_tell(struct fr_rescue *rescue);
+
+#endif
