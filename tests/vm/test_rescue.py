@@ -75,7 +75,7 @@ STUCK = (
         "exit",
         load=OK,
         state="going",
-        log=("undo: platform device faults_device, held by fa_pdev.*",),
+        log=("undo: platform device faults_device, kept in fa_pdev.*",),
         gone=("/sys/devices/platform/faults_device",),
     ),
     Scenario(
@@ -94,7 +94,7 @@ STUCK = (
             "undo: half-probed device faults_probe, driver faults_probe",
             "undo: lock of device faults_probe, whose owner died",
             "undo: driver faults_probe of bus platform",
-            "undo: platform device faults_probe, held by fa_probe_device.*",
+            "undo: platform device faults_probe, kept in fa_probe_device.*",
         ),
         gone=("/sys/bus/platform/drivers/faults_probe", "/sys/devices/platform/faults_probe"),
     ),
@@ -132,7 +132,7 @@ STUCK = (
 LEFT = (
     Scenario(
         "platform_device",
-        log=("undo: platform device faults_device, held by fa_pdev.*",),
+        log=("undo: platform device faults_device, kept in fa_pdev.*",),
         gone=("/sys/devices/platform/faults_device",),
     ),
     Scenario(
@@ -145,8 +145,8 @@ LEFT = (
         log=("undo: driver faults_driver of bus platform", "undo: platform device faults_driver, .*"),
         gone=("/sys/bus/platform/drivers/faults_driver", "/sys/devices/platform/faults_driver"),
     ),
-    Scenario("input", log=(r"undo: input device input\d+, held by fa_input_dev.*",)),
-    Scenario("input_allocated", log=(r"undo: unregistered input device input\d+, held by fa_input_dev.*",)),
+    Scenario("input", log=(r"undo: input device input\d+, kept in fa_input_dev.*",)),
+    Scenario("input_allocated", log=(r"undo: unregistered input device input\d+, kept in fa_input_dev.*",)),
     Scenario("misc", log=(r"undo: misc device faults_misc, minor \d+",), gone=("/sys/class/misc/faults_misc",)),
     Scenario(
         "chrdev",
@@ -167,7 +167,7 @@ LEFT = (
         "work",
         log=(
             r"undo: work fa_work \[faults\], calls fa_work_runs \[faults\]",
-            "undo: workqueue faults_queue, held by .*",
+            "undo: workqueue faults_queue, kept in .*",
         ),
     ),
     Scenario("work_allocated", log=(r"undo: work allocated, calls fa_work_again \[faults\]",)),
@@ -207,7 +207,7 @@ LEFT = (
     Scenario("filesystem", log=("undo: file system type faultsfs",)),
     Scenario("socket", log=("undo: family of sockets number 18", "undo: protocol of sockets FAULTS")),
     Scenario("netdev", log=(r"undo: network device faults0",), gone=("/sys/class/net/faults0",)),
-    Scenario("cache", log=(r"undo: slab cache faults_cache, held by fa_cache \[faults\]",)),
+    Scenario("cache", log=(r"undo: slab cache faults_cache, kept in fa_cache \[faults\]",)),
     Scenario(
         "region",
         log=("undo: memory region faults_region, .*", "undo: memory region faults_part, .*"),

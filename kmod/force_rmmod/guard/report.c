@@ -11,7 +11,7 @@
  *	{"guarded": "*", "modules": 5, "calls": 9, "died": 1, "waiting": 0, "events": [
  *	 {"seconds": 12.345, "module": "vms", "call": "init",
  *	  "place": "vms_init+0x5c/0x1000 [vms]", "reason": "Oops",
- *	  "undone": "platform device vms, held by vms_dev [vms]", "repaired": ""}]}
+ *	  "undone": "platform device vms, kept in vms_dev [vms]", "repaired": ""}]}
  *
  * guarded: at most the first 255 characters of the list; modules: guarded now;
  * waiting: calls that cannot return, since something of the module is still in use;

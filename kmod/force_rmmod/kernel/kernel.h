@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* kernel.h - what the kernel does not offer by itself: its variables, structures, stacks, devices */
+/* kernel.h - of the kernel what it does not export: variables, layouts, stacks, devices */
 #ifndef FORCE_RMMOD_KERNEL_H
 #define FORCE_RMMOD_KERNEL_H
 

@@ -84,11 +84,13 @@ static bool fr_device_is_created(const struct device *dev)
 
 static bool fr_device_is_of(struct device *dev, struct fr_rescue *rescue)
 {
-	if (fr_class_is_of(dev->class, rescue->victim) || fr_victim_has(rescue->victim, dev->release) ||
-	    fr_victim_has(rescue->victim, dev->type) || fr_victim_has(rescue->victim, dev->bus))
+	const struct module *victim = rescue->victim;
+
+	if (fr_class_is_of(dev->class, victim) || fr_victim_has(victim, dev->release) ||
+	    fr_victim_has(victim, dev->type) || fr_victim_has(victim, dev->bus))
 		return true;
 
-	return fr_victim_precedes(rescue->victim, dev->kobj.sd) && fr_device_is_created(dev) &&
+	return fr_victim_precedes(victim, dev->kobj.sd) && fr_device_is_created(dev) &&
 	       fr_words_find(rescue, (unsigned long)dev);
 }
 

@@ -33,8 +33,8 @@ static int fr_driver_judge(const struct fr_rescue *rescue, struct device_driver 
 }
 
 /* known: how many are what they should be, if not all; some may be on their way out. */
-static int fr_driver_collect(const struct fr_rescue *rescue, struct fr_finds *finds, struct kset *drivers,
-			     int *known)
+static int fr_driver_collect(const struct fr_rescue *rescue, struct fr_finds *finds,
+			     struct kset *drivers, int *known)
 {
 	struct compat_driver_private *priv;
 	struct device_driver *drv;

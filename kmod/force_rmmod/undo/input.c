@@ -46,25 +46,26 @@ static bool fr_input_is_borrowed(const struct module *victim, const struct input
 static int fr_input_collect(struct device *dev, void *data)
 {
 	struct fr_input_walk *walk = data;
+	const struct module *victim = walk->rescue->victim;
 	struct input_dev *input = to_input_dev(dev);
 	unsigned long *word;
 	int ret;
 
 	if (dev->class != &input_class || strncmp(dev_name(dev), "input", 5) ||
-	    !fr_victim_precedes(walk->rescue->victim, dev->kobj.sd))
+	    !fr_victim_precedes(victim, dev->kobj.sd))
 		return 0;
 
 	word = fr_words_find(walk->rescue, (unsigned long)input);
-	if (word && !fr_words_serial(walk->rescue, input) && fr_input_is_borrowed(walk->rescue->victim, input))
+	if (word && !fr_words_serial(walk->rescue, input) && fr_input_is_borrowed(victim, input))
 		word = NULL;
-	if (!word && !fr_victim_has(walk->rescue->victim, input->open) &&
-	    !fr_victim_has(walk->rescue->victim, input->close) &&
-	    !fr_victim_has(walk->rescue->victim, input->event) &&
-	    !fr_victim_has(walk->rescue->victim, input->name))
+	if (!word && !fr_victim_has(victim, input->open) &&
+	    !fr_victim_has(victim, input->close) &&
+	    !fr_victim_has(victim, input->event) &&
+	    !fr_victim_has(victim, input->name))
 		return 0;
 
 	ret = word ? fr_found(walk->finds, input, fr_devices_order(dev->kobj.sd),
-			      "%s, held by %ps", dev_name(dev), word) :
+			      "%s, kept in %ps", dev_name(dev), word) :
 		     fr_found(walk->finds, input, fr_devices_order(dev->kobj.sd), "%s",
 			      dev_name(dev));
 	if (!ret)
@@ -91,7 +92,7 @@ static void fr_input_silence(struct input_dev *input, const struct module *victi
 	mutex_unlock(&input->mutex);
 }
 
-/* Unregistering takes both, and would wait for a dead holder. */
+/* Unregistering takes both, and would wait for a dead owner. */
 static int fr_input_check(struct fr_rescue *rescue, void *object)
 {
 	struct input_dev *input = object;
@@ -166,7 +167,7 @@ static int fr_input_word(struct fr_rescue *rescue, unsigned long *word, void *da
 	if (!fr_input_is_allocated(input) || fr_words_find(rescue, *word) != word)
 		return 0;
 
-	return fr_found(data, input, 0, "%s, held by %ps", dev_name(&input->dev), word);
+	return fr_found(data, input, 0, "%s, kept in %ps", dev_name(&input->dev), word);
 }
 
 static int fr_input_allocated_find(struct fr_rescue *rescue, struct fr_finds *finds)

@@ -21,7 +21,8 @@ static bool fr_irq_is_of(const struct irqaction *action, const struct module *vi
 	       fr_victim_has(victim, action->name) || fr_victim_has(victim, action);
 }
 
-static int fr_irq_collect(const struct module *victim, struct fr_finds *finds, struct irq_desc *desc)
+static int fr_irq_collect(const struct module *victim, struct fr_finds *finds,
+			  struct irq_desc *desc)
 {
 	struct irqaction *action;
 	unsigned long flags;

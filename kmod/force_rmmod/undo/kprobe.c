@@ -26,7 +26,8 @@ static bool fr_kprobe_is_of(const struct kprobe *probe, const struct module *vic
 	       fr_victim_has(victim, probe->post_handler);
 }
 
-static int fr_kprobe_collect(const struct module *victim, struct fr_finds *finds, struct kprobe *head)
+static int fr_kprobe_collect(const struct module *victim, struct fr_finds *finds,
+			     struct kprobe *head)
 {
 	struct kprobe *probe;
 	int ret;

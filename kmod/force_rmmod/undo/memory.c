@@ -86,7 +86,7 @@ static int fr_cache_word(struct fr_rescue *rescue, unsigned long *word, void *da
 	if (!fr_victim_has_string(rescue->victim, name) || fr_words_find(rescue, *word) != word)
 		return 0;
 
-	return fr_found(walk->finds, (void *)*word, 0, "%s, held by %ps", name, word);
+	return fr_found(walk->finds, (void *)*word, 0, "%s, kept in %ps", name, word);
 }
 
 static int fr_cache_find(struct fr_rescue *rescue, struct fr_finds *finds)
@@ -136,7 +136,8 @@ static struct resource *fr_region_next(struct resource *region)
 	return region->sibling;
 }
 
-static int fr_region_collect(const struct module *victim, struct fr_finds *finds, struct resource *root)
+static int fr_region_collect(const struct module *victim, struct fr_finds *finds,
+			     struct resource *root)
 {
 	struct resource *region;
 	u64 order = 0;

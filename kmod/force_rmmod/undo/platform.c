@@ -55,7 +55,7 @@ static int fr_platform_collect(struct device *dev, void *data)
 		word = fr_words_find(walk->rescue, (unsigned long)pdev);
 		if (!word)
 			return 0;
-		ret = fr_found(walk->finds, dev, order, "%s, held by %ps", dev_name(dev), word);
+		ret = fr_found(walk->finds, dev, order, "%s, kept in %ps", dev_name(dev), word);
 	}
 
 	if (!ret)
@@ -71,7 +71,7 @@ static int fr_platform_find(struct fr_rescue *rescue, struct fr_finds *finds)
 	return fr_devices_each(fr_platform_collect, &walk);
 }
 
-/* Unregistering takes this lock, and would wait for a dead holder. */
+/* Unregistering takes this lock, and would wait for a dead owner. */
 static int fr_platform_check(struct fr_rescue *rescue, void *object)
 {
 	return fr_probe_check_lock(rescue->victim, object);

@@ -32,7 +32,8 @@ static bool fr_proc_is_folder_of(struct fr_rescue *rescue, struct compat_proc_di
 
 	for (child = fr_files_entry(rb_first(&entry->subdir)); child;
 	     child = fr_files_entry(rb_next(&child->subdir_node)))
-		if (!fr_files_is_proc(rescue->victim, child) && !fr_proc_is_folder_of(rescue, child))
+		if (!fr_files_is_proc(rescue->victim, child) &&
+		    !fr_proc_is_folder_of(rescue, child))
 			return false;
 
 	return true;
@@ -106,8 +107,8 @@ static bool fr_sysctl_is_folder(const struct ctl_table_header *header)
 	return S_ISDIR(header->ctl_table[0].mode);
 }
 
-static int fr_sysctl_walk(const struct module *victim, struct fr_finds *finds, struct ctl_dir *folder,
-			  int depth)
+static int fr_sysctl_walk(const struct module *victim, struct fr_finds *finds,
+			  struct ctl_dir *folder, int depth)
 {
 	struct ctl_table_header *header, *last = NULL;
 	struct rb_node *node;

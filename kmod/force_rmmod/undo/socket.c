@@ -21,6 +21,7 @@
 
 static int fr_family_find(struct fr_rescue *rescue, struct fr_finds *finds)
 {
+	const struct module *victim = rescue->victim;
 	const struct net_proto_family *const *families, *family;
 	int i, ret = 0;
 
@@ -31,7 +32,7 @@ static int fr_family_find(struct fr_rescue *rescue, struct fr_finds *finds)
 	rcu_read_lock();
 	for (i = 0; i < NPROTO && !ret; i++) {
 		family = READ_ONCE(families[i]);
-		if (family && (family->owner == rescue->victim || fr_victim_has(rescue->victim, family)))
+		if (family && (family->owner == victim || fr_victim_has(victim, family)))
 			ret = fr_found(finds, (void *)family, 0, "number %d", family->family);
 	}
 	rcu_read_unlock();

@@ -107,8 +107,8 @@ static int fr_sysfs_collect(struct fr_sysfs_walk *walk, struct kernfs_node *fold
 	if (!kobj || !kobj->sd || fr_victim_precedes(walk->rescue->victim, kobj->sd))
 		return 0;
 
-	ret = fr_found(walk->finds, node, fr_devices_order(node), "%s%s%s of %s", group ? group : "",
-		       group ? "/" : "", node->name, kobject_name(kobj));
+	ret = fr_found(walk->finds, node, fr_devices_order(node), "%s%s%s of %s",
+		       group ? group : "", group ? "/" : "", node->name, kobject_name(kobj));
 	if (!ret)
 		kernfs_get(node);
 

@@ -326,7 +326,7 @@ static int fr_workqueue_find(struct fr_rescue *rescue, struct fr_finds *finds)
 		word = fr_words_find(rescue, (unsigned long)queue);
 		if (!word || !fr_victim_has_string(rescue->victim, queue->name))
 			continue;
-		ret = fr_found(finds, queue, order, "%s, held by %ps", queue->name, word);
+		ret = fr_found(finds, queue, order, "%s, kept in %ps", queue->name, word);
 		if (ret)
 			break;
 	}
