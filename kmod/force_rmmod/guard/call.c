@@ -32,11 +32,6 @@ struct fr_slot {
 
 static struct fr_slot fr_slots[FR_CALLS];
 
-int fr_landing_enter(int (*fn)(void *data), void *data)
-{
-	return fn(data);
-}
-
 /* Only current enters and removes its own. */
 static struct fr_slot *fr_call_slot(void)
 {

@@ -28,9 +28,6 @@ int fr_landing_init(void);
 int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *data);
 void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs, int ret);
 
-/* What fr_landing_call() calls in its turn. */
-int fr_landing_enter(int (*fn)(void *data), void *data);
-
 /* What a task had when a guarded call began, and must have again after it died. */
 struct fr_context {
 	unsigned int preempt;
@@ -104,11 +101,9 @@ void fr_report_call(void);
 void fr_report_wait(int difference);
 void fr_report_event(const struct fr_call *call, const char *undone);
 
-/* guard.c: the mode of force_rmmod in which it stays; the parameter guard, or NULL. */
-const char *fr_guard_wanted(void);
-unsigned int fr_guard_count(void);	/* modules guarded now */
+/* places.c: the parameter guard, or NULL. Each guarded module has a place. */
+#define FR_PLACES 256
 
-/* A guarded module. */
 struct fr_guarded {
 	struct module *mod;		/* NULL: the place is free */
 	struct task_struct *loader;	/* until init is called */
@@ -118,16 +113,31 @@ struct fr_guarded {
 	struct kernel_param *params, *real_params;	/* param.c */
 };
 
+extern struct fr_guarded fr_guarded[FR_PLACES];
+
+const char *fr_guard_wanted(void);
+bool fr_guard_wants(const struct module *mod);
+unsigned int fr_guard_count(void);	/* modules guarded now */
+struct fr_guarded *fr_guarded_find(const struct module *mod);
+struct fr_guarded *fr_guarded_add(struct module *mod);
+
 /* That which current is loading, before its init is called, or NULL. */
 struct fr_guarded *fr_guarded_loading(void);
+void fr_guarded_forget(const struct task_struct *loader);
 
-/* Calls a function of the module; if it dies, undoes what it left: -EFAULT. */
+/*
+ * run.c: calls a function of the module; if it dies, undoes what it left: -EFAULT. The
+ * options are looked at anew for each.
+ */
+void fr_run_init(const struct fr_options *options);
 int fr_guard_run(struct module *mod, const char *what, int (*fn)(void *data), void *data);
 
 /* param.c: before parameters are set, before init is called, and at last. */
 void fr_params_guard(struct fr_guarded *guarded);
 void fr_params_restore(struct fr_guarded *guarded);
 void fr_params_free(struct fr_guarded *guarded);
+
+/* guard.c: the mode of force_rmmod in which it stays */
 int fr_guard_init(const struct fr_options *options);
 void fr_guard_exit(void);
 

@@ -31,7 +31,7 @@ int fr_landing_init(void)
 
 int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *data)
 {
-	return fr_landing_enter(fn, data);
+	return fn(data);
 }
 
 void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs, int ret)

@@ -20,6 +20,14 @@ int fr_landing_init(void)
 	return 0;
 }
 
+/* Called below, where the compiler does not see it. */
+int fr_landing_enter(int (*fn)(void *data), void *data);
+
+int fr_landing_enter(int (*fn)(void *data), void *data)
+{
+	return fn(data);
+}
+
 int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *data)
 {
 	int ret;
