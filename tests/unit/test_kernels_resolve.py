@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kmod_harness.base.errors import HarnessError, UsageError
+from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import Settings
 from kmod_harness.kernels import catalogue, resolve
@@ -248,6 +248,8 @@ def test_folder_with_half_of_the_packages(tmp_path: Path, settings: Settings) ->
     folder = tmp_path / "debs"
     name = f"linux-image-{KERNEL}"
     build_deb(folder / name, name, VERSION, kernel_files(KERNEL)[name]).rename(folder / "a.deb")
-    with pytest.raises(UsageError, match=f"no headers of {KERNEL}"):
+    with pytest.raises(HarnessError, match=f"packages are missing in it: linux-headers-{KERNEL}\n") as caught:
         resolve.resolve_kernel(str(folder), settings, Silent())
+    assert caught.value.exit_code == Exit.NO_VERDICT
+    assert caught.value.hint == f"cd {folder} && apt-get download linux-headers-{KERNEL}"
     assert [path.name for path in settings.cache.glob("debs/*")] == []

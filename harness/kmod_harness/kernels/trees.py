@@ -13,6 +13,7 @@ from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
 from kmod_harness.kernels import unpack
 from kmod_harness.kernels.arch import ARCHES, Arch
+from kmod_harness.kernels.deb_folder import check_complete
 from kmod_harness.kernels.kernel import Kernel
 
 HOST = "host"
@@ -138,6 +139,7 @@ def resolve_debs(spec: str, folder: Path, settings: Settings, progress: Progress
     target = settings.cache / "debs" / key
     with store.locked(settings, f"debs-{key}", progress):
         if not target.is_dir():
+            check_complete(spec, folder, files)
             with store.publishing(target) as part:
                 unpack.unpack_files(files, part, progress, f"{len(files)} packages of {folder.name}")
                 unpack.relocate_headers(part)
