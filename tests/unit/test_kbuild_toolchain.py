@@ -18,11 +18,15 @@ from kmod_harness.kbuild.toolchain import (
     HOST_ROOT,
     Toolchain,
     broken_programs,
+    compiler_arguments,
     complete_root,
     resolve_toolchain,
 )
 from kmod_harness.kernels.arch import host_arch
+from kmod_harness.kernels.catalogue import Catalogue
 from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.packages import PACKAGES_FILE
+from kmod_harness.kernels.unpack import make_merged_usr
 
 needs_sandbox = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in ("bwrap", "gcc", "make")),
@@ -82,9 +86,62 @@ def test_host_whose_libraries_are_too_old_does_not_fit(
     assert resolve_toolchain(target, settings, Silent()) == unpacked
 
 
-def test_kernel_made_with_clang_is_refused(target: Kernel, settings: Settings) -> None:
-    with pytest.raises(UsageError, match="made with clang-16"):
-        resolve_toolchain(replace(target, compiler="clang-16"), settings, Silent())
+def configure(tree: Path, *options: str) -> None:
+    path = tree / "include" / "config" / "auto.conf"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"CONFIG_{option}=y\n" for option in options), encoding="utf-8")
+
+
+def test_kernel_made_with_llvm_is_built_for_with_the_whole_of_it(target: Kernel) -> None:
+    configure(target.build_tree, "CC_IS_CLANG", "LD_IS_LLD", "AS_IS_LLVM")
+    assert compiler_arguments(replace(target, compiler="clang-16"), "clang-16") == [
+        "CC=clang-16",
+        "LLVM=1",
+        "LD=ld.lld-16",
+        "AR=llvm-ar-16",
+        "NM=llvm-nm-16",
+        "OBJCOPY=llvm-objcopy-16",
+        "OBJDUMP=llvm-objdump-16",
+        "READELF=llvm-readelf-16",
+        "STRIP=llvm-strip-16",
+        "LLVM_IAS=1",
+    ]
+
+
+def test_kernel_made_with_clang_and_gnu_binutils(target: Kernel) -> None:
+    configure(target.build_tree, "CC_IS_CLANG")
+    assert compiler_arguments(replace(target, compiler="clang-16"), "clang-16") == ["CC=clang-16"]
+
+
+def test_kernel_made_with_gcc(target: Kernel) -> None:
+    assert compiler_arguments(target, "x86_64-linux-gnu-gcc-77") == ["CC=x86_64-linux-gnu-gcc-77"]
+
+
+def test_clang_comes_with_linker_and_tools_of_its_version(
+    target: Kernel, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def unpack(release: str, names: tuple[str, ...], *_: object, **__: object) -> Path:
+        asked.append((release, names))
+        make_merged_usr(tmp_path)
+        (tmp_path / PACKAGES_FILE).touch()
+        return tmp_path
+
+    monkeypatch.setattr(toolchains, "unpack_packages", unpack)
+    monkeypatch.setattr(toolchains, "_check_once", lambda *_: None)
+    catalogue = Catalogue("bookworm", compilers=("gcc-12", "clang-16"))
+    monkeypatch.setattr(toolchains, "load_catalogues", lambda *_: [Catalogue("bullseye"), catalogue])
+    found = resolve_toolchain(replace(target, compiler="clang-16"), settings, Silent())
+    assert (asked[0][0], asked[0][1][:3]) == ("bookworm", ("clang-16", "lld-16", "llvm-16"))
+    assert found.compiler == "clang-16"
+
+
+def test_clang_that_no_release_has(target: Kernel, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogue = Catalogue("bookworm", compilers=("gcc-9", "clang-16", "gcc-12"))
+    monkeypatch.setattr(toolchains, "load_catalogues", lambda *_: [catalogue])
+    with pytest.raises(UsageError, match="packages clang-77; there is: clang-16, gcc-9, gcc-12"):
+        resolve_toolchain(replace(target, compiler="clang-77"), settings, Silent())
 
 
 def test_links_that_maintainer_scripts_would_make(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kmod_harness.kbuild.objects import object_problems
 from kmod_harness.kbuild.sandbox import Mount, View
 from kmod_harness.kbuild.shell import NOT_DONE_MARK, tree_link
 from kmod_harness.kbuild.surroundings import Surroundings
+from kmod_harness.kbuild.toolchain import compiler_arguments
 from kmod_harness.kbuild.ways import Folder, Key
 from kmod_harness.kbuild.workcopy import WorkCopy
 from kmod_harness.kernels.arch import ARCHES
@@ -229,7 +230,7 @@ def make_argv(request: Request, folder: Path, jobs: int, arguments: Sequence[str
         f"--directory={request.kernel.build_tree}",
         f"M={folder}",
         f"ARCH={arch.make}",
-        f"CC={request.toolchain.compiler}",
+        *compiler_arguments(request.kernel, request.toolchain.compiler),
         WITHOUT_BTF,
     ]
     if request.symvers:

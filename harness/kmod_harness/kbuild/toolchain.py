@@ -22,6 +22,7 @@ from kmod_harness.kernels.debian import debian_release_of
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.packages import PACKAGES_FILE, unpack_packages
 from kmod_harness.kernels.releases import load_releases
+from kmod_harness.kernels.symbols import read_options
 
 HOST_ROOT = Path("/")
 PROBE_SECONDS = 20.0
@@ -32,6 +33,14 @@ HOST_TOOLS = (
     "make", "ld", "awk", "perl", "bash", "bc", "which", "xxd", "git", "python3", "file", "hostname", "gzip",
     "patch", "pkg-config",
 )  # fmt: skip
+
+
+# What LLVM=1 calls beside clang: variable of kbuild -> command; Debian's have "-<version>" behind the name.
+LLVM_TOOLS = {
+    "LD": "ld.lld", "AR": "llvm-ar", "NM": "llvm-nm", "OBJCOPY": "llvm-objcopy", "OBJDUMP": "llvm-objdump",
+    "READELF": "llvm-readelf", "STRIP": "llvm-strip",
+}  # fmt: skip
+CLANG = "clang-"
 
 
 @dataclass(frozen=True)
@@ -56,15 +65,30 @@ def resolve_toolchain(
     tools: programs that it must have besides, from packages of the same name ("sparse" for C=1).
     Downloaded when the host's own compiler does not fit. HarnessError or UsageError when there is none.
     """
-    if not kernel.compiler.startswith("gcc-"):
-        raise UsageError(
-            f"kernel {kernel.spec} was made with {kernel.compiler}; only gcc is supported",
-            hint="choose another kernel: invoke kernels",
-        )
     with store.explained(settings):
         on_host = all(shutil.which(tool, path=PATH) for tool in tools)
         found = _host_toolchain(kernel, settings) if on_host else None
         return found or _unpacked_toolchain(kernel, settings, progress, tools)
+
+
+def compiler_arguments(kernel: Kernel, compiler: str) -> list[str]:
+    """What make is told so that it uses `compiler`, and for clang the rest of LLVM as the kernel did."""
+    arguments = [f"CC={compiler}"]
+    if not kernel.compiler.startswith(CLANG):
+        return arguments
+    options = read_options(kernel.build_tree)
+    if "CONFIG_LD_IS_LLD" in options:
+        version = kernel.compiler.removeprefix(CLANG)
+        arguments += ["LLVM=1", *(f"{name}={tool}-{version}" for name, tool in LLVM_TOOLS.items())]
+    if "CONFIG_AS_IS_LLVM" in options:
+        arguments.append("LLVM_IAS=1")
+    return arguments
+
+
+def _packages(compiler: str) -> tuple[str, ...]:
+    """The compiler's packages, in each release that has it."""
+    version = compiler.removeprefix(CLANG)
+    return (compiler, f"lld-{version}", f"llvm-{version}") if compiler.startswith(CLANG) else (compiler,)
 
 
 def _host_toolchain(kernel: Kernel, settings: Settings) -> Toolchain | None:
@@ -86,6 +110,11 @@ def _host_toolchain(kernel: Kernel, settings: Settings) -> Toolchain | None:
 
 def _host_compiler(kernel: Kernel) -> tuple[str, Path] | None:
     """The command and file of the compiler named by the kernel, when the host has it."""
+    if kernel.compiler.startswith(CLANG):
+        version = kernel.compiler.removeprefix(CLANG)
+        path = shutil.which(kernel.compiler)
+        whole = all(shutil.which(f"{tool}-{version}", path=PATH) for tool in LLVM_TOOLS.values())
+        return (kernel.compiler, Path(path).resolve()) if path and whole else None
     triplet = ARCHES[kernel.arch].triplet
     commands = [f"{triplet}-{kernel.compiler}", kernel.compiler]
     if kernel.arch == host_arch().name:
@@ -149,7 +178,7 @@ def _unpacked_toolchain(
             f"kernel {kernel.spec} is for {kernel.arch}; there is no cross toolchain yet",
             hint="run this on a host of that architecture",
         )
-    packages = (kernel.compiler, *load_releases().toolchain, *tools)
+    packages = (*_packages(kernel.compiler), *load_releases().toolchain, *tools)
     root = unpack_packages(release, packages, settings, progress, kind="toolchains", finish=complete_root)
     named = f"{arch.triplet}-{kernel.compiler}"
     compiler = named if (root / "usr" / "bin" / named).exists() else kernel.compiler
@@ -181,19 +210,25 @@ def _check_once(toolchain: Toolchain, kernel: Kernel, settings: Settings) -> Non
 
 
 def _release_with(compiler: str, settings: Settings, progress: Progress) -> str:
-    """The release that packages the compiler: by the table, else the oldest that has it."""
+    """The release that packages the compiler: by the table, else the newest that has it, whose C library runs
+    the programs of any build tree."""
     releases = load_releases()
     if compiler in releases.compilers:
         return releases.compilers[compiler]
     catalogues = load_catalogues(settings, host_arch(), progress)
-    release = next((one.debian for one in catalogues if compiler in one.compilers), None)
+    release = next((one.debian for one in reversed(catalogues) if compiler in one.compilers), None)
     if release is None:
-        there = sorted({name for one in catalogues for name in one.compilers}, key=lambda name: int(name[4:]))
+        there = sorted({name for one in catalogues for name in one.compilers}, key=_by_version)
         raise UsageError(
             f"no release in vm/kernels.yaml packages {compiler}; there is: {', '.join(there)}",
             hint=f"install {compiler} on this host, or choose another kernel: invoke kernels",
         )
     return release
+
+
+def _by_version(compiler: str) -> tuple[str, int]:
+    name, _, version = compiler.partition("-")
+    return name, int(version)
 
 
 def complete_root(root: Path) -> None:

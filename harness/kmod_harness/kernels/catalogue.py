@@ -25,6 +25,7 @@ from kmod_harness.kernels.releases import Release, Releases, load_releases
 from kmod_harness.kernels.sources import find_mirrors
 
 FRESH_SECONDS = 24 * 3600.0
+FORMAT = "2"  # of what is kept
 RETRY_SECONDS = 600.0  # after a refresh that failed, while there is an older catalogue to work with
 
 
@@ -96,7 +97,7 @@ def load_catalogues(
 
 
 def _sources_key(settings: Settings, release: Release) -> str:
-    return store.digest(settings.mirror or "", settings.security_mirror or "", repr(release))
+    return store.digest(FORMAT, settings.mirror or "", settings.security_mirror or "", repr(release))
 
 
 def _path(settings: Settings, debian: str, arch: Arch) -> Path:
@@ -188,7 +189,8 @@ def read_apt(root: AptRoot) -> Catalogue:
     stanzas |= parse_stanzas(root.show([name for name in wanted if name not in stanzas]))
     headers = [name for name in names if name.startswith("linux-headers-")]
     suites = parse_madison(root.madison(headers))
-    compilers = sorted(name for name in root.names("gcc-") if re.fullmatch(r"gcc-\d+", name))
+    families = (name for family in ("gcc-", "clang-") for name in root.names(family))
+    compilers = sorted(name for name in families if re.fullmatch(r"(gcc|clang)-\d+", name))
     kernels = find_kernels(stanzas, suites, root.release.name, root.arch)
     return Catalogue(root.release.name, kernels=tuple(kernels), compilers=tuple(compilers))
 
