@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from invoke import Argument, Collection, Context, ParseError, Program, Task
@@ -52,6 +52,19 @@ def _argument(option: Option) -> Argument:
     return argument
 
 
+def with_flags(options: Sequence[Option], words: Sequence[str]) -> list[str]:
+    """The same words; where an operand can be repeated, each has its flag: invoke itself takes one only."""
+    operand = next((option for option in options if option.positional and option.repeatable), None)
+    if operand is None:
+        return list(words)
+    valued = {f"--{option.flag}" for option in options if not option.switch}
+    told = []
+    for before, word in zip(["", *words], words, strict=False):
+        bare = word == "-" or not word.startswith("-")
+        told.append(f"--{operand.flag}={word}" if bare and before not in valued else word)
+    return told
+
+
 class Commands(Collection):
     """The commands, in the order in which they are written down."""
 
@@ -76,6 +89,8 @@ class HarnessProgram(Program):
         words = self.core.unparsed
         if words[1:2] in (["--help"], ["-h"]):
             self.args.help.value, self.core.unparsed = words[0], []
+        elif words:
+            self.core.unparsed = [words[0], *with_flags(options_of(words[0]), words[1:])]
         try:
             super().parse_tasks()
         except ParseError as error:

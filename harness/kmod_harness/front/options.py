@@ -28,6 +28,7 @@ _KERNEL = (
 )
 _MODULE = "a name under kmod/ or the path of a folder with a kbuild file"
 _PLACES = ("graph", "unload-order")  # commands that look at a kernel, wherever it runs
+_BOARDS = ("rescue", "explain-log")
 _MACHINES = (*_TESTS, "shell", *_PLACES, "trace-unload")  # those that (may) start virtual machines
 
 
@@ -136,6 +137,29 @@ class Given:
         f"{_MODULE} (default depend_s)", ("trace-unload",), "depend_s", "MODULE", flag="module"
     )
 
+    files: tuple[str, ...] = _option(
+        "a kernel log in any form, packed or not; - is standard input; can be repeated",
+        ("explain-log",),
+        (),
+        "FILE...",
+        flag="file",
+        positional=True,
+    )
+    crashed: tuple[str, ...] = _option(
+        "a .ko, or a module's folder: names the lines of its source; can be repeated",
+        ("explain-log",),
+        (),
+        "MODULE",
+        flag="module",
+    )
+    crashed_kernel: str = _option(
+        "what a module's folder is built for (default: where its .ko lies already, nothing is built)",
+        ("explain-log",),
+        "",
+        "SPEC",
+        flag="kernel",
+    )
+
     # ---- how it is built and tested --------------------------------------------------------------------
     make_arguments: tuple[str, ...] = _option(
         "more for kbuild's make, e.g. W=1; can be repeated", _BUILDS, (), "ARG", flag="make-arg"
@@ -182,8 +206,8 @@ class Given:
     cold: bool = _option("boot every machine instead of cloning a template", _TESTS, False)
 
     # ---- boards and this machine -----------------------------------------------------------------------
-    host: str = _option("a board: user@board or user@board:port", ("rescue", *_PLACES), "", "USER@BOARD")
-    local: bool = _option("this machine", _PLACES, False)
+    host: str = _option("a board: user@board or user@board:port", (*_BOARDS, *_PLACES), "", "USER@BOARD")
+    local: bool = _option("this machine", ("explain-log", *_PLACES), False)
     holders: bool = _option(
         "ask the kernel's own lists, by force_rmmod, and name who else holds a module", _PLACES, False
     )
@@ -197,19 +221,19 @@ class Given:
     kdir: str = _option("the build tree of the board's kernel", ("rescue",), "", "FOLDER")
     identity: Path | None = _option(
         "private key to log in with (default: the agent's, then ~/.ssh/id_*)",
-        ("rescue", *_PLACES),
+        (*_BOARDS, *_PLACES),
         None,
         "FILE",
     )
     known_hosts: Path | None = _option(
-        "file with the board's host key (default: ssh's own)", ("rescue", *_PLACES), None, "FILE"
+        "file with the board's host key (default: ssh's own)", (*_BOARDS, *_PLACES), None, "FILE"
     )
 
     # ---- what is done ----------------------------------------------------------------------------------
     explain: bool = _option("tell about the module and what would be done; touch nothing", ("rescue",), False)
     force: bool = _option("take the risks that the rescue would refuse for", ("rescue",), False)
     keep: bool = _option("make the module removable, but do not remove it", ("rescue",), False)
-    json: bool = _option("one JSON object instead of text", ("rescue",), False)
+    json: bool = _option("one JSON object instead of text", _BOARDS, False)
     output: Path | None = _option(
         "write .svg, .png (by Graphviz), .dot, .mmd (Mermaid) or .txt instead of printing a table",
         ("graph",),

@@ -182,6 +182,20 @@ def trace_unload(given: Given) -> Exit:
 
 
 @namespace.command
+def explain_log(given: Given) -> Exit:
+    """Tell what went wrong in a kernel log from anywhere, in which module, on which line of its source.
+
+    Ends with 0 for a clean log, 1 for one with reports, 2 for one that was not understood.
+    """
+    from kmod_harness.features.log import command as logs
+    from kmod_harness.run.targets import Choice
+
+    request = chosen(logs.Request, given, board=chosen(Choice, given))
+    with _workbench(given) as workbench:
+        return logs.explain_log(request, workbench, sys.stdout)
+
+
+@namespace.command
 def doctor(given: Given) -> Exit:
     """Tell what is missing on this host, and the one command that mends it."""
     from kmod_harness.front import doctor as host

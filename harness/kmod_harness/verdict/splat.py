@@ -41,6 +41,7 @@ class Splat:
     cpu: int | None = None
     context: str = "task"  # "task", "irq" or "nmi"
     frame: Frame | None = None  # of `function`, with offset and size
+    exact: bool = False  # that is the faulting instruction; else the address behind a call
     frames: tuple[Frame, ...] = field(default=(), repr=False)  # the main stack, innermost first
     origins: tuple[Origin, ...] = field(default=(), repr=False)
     holder: str | None = None  # of the lock that is waited for, "name/pid"; None: the log does not tell
@@ -68,11 +69,21 @@ def make_splat(kind: str, title: str, lines: tuple[str, ...], first: Line, *, bo
         cpu=report.cpu,
         context=report.context,
         frame=blame.frame,
+        exact=_is_instruction(blame.frame, report, title),
         frames=tuple(main.frames) if main else (),
         origins=tuple(_origins(report)),
         holder=_holder(report, lines),
         boot=boot,
     )
+
+
+def _is_instruction(frame: Frame | None, report: Report, title: str) -> bool:
+    """Whether the frame comes from the registers, or from a WARN, which names its own instruction."""
+    if frame is None:
+        return False
+    known = [report.instruction, *(stack.instruction for stack in report.stacks)]
+    same = any(at and (at.function, at.offset) == (frame.function, frame.offset) for at in known)
+    return same or frame.interrupted or title.startswith("WARNING: ")
 
 
 def _summary(what: str, function: str | None, module: str | None) -> str:

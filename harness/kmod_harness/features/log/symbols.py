@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""From "function+0x2a/0x60 [module]" to "file.c:12", by a module's .ko and binutils' addr2line."""
+
+from __future__ import annotations
+
+import bisect
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection, SymbolTableSection
+
+from kmod_harness.base import process
+from kmod_harness.base.deadline import Deadline
+from kmod_harness.base.errors import HarnessError, UsageError
+from kmod_harness.kernels.kernel_modules import canonical
+from kmod_harness.verdict.frames import Frame
+
+ADDR2LINE = "addr2line"
+ADDR2LINE_SECONDS = 60.0
+_PAGE = 4096
+_CODE = SH_FLAGS.SHF_EXECINSTR | SH_FLAGS.SHF_ALLOC
+_CONTEXT = 1  # lines of source before and after
+# Which program reads which machine, in the order of ELF's own names.
+_PREFIXES = {
+    "EM_X86_64": "x86_64-linux-gnu-",
+    "EM_AARCH64": "aarch64-linux-gnu-",
+    "EM_ARM": "arm-linux-gnueabihf-",
+}
+
+Argv = Callable[[Sequence[str]], Sequence[str]]  # how a command is run where the program lives
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of source; of an inlined chain one for each function, innermost first."""
+
+    function: str
+    file: str  # as the user knows it where the file is there, else as the compiler was told
+    line: int | None
+    inlined: bool  # into the next one
+
+    @property
+    def shown(self) -> str:
+        """E.g. "/src/vms.c:77 (vms_probe, inlined)"."""
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{where} ({self.function}{', inlined' if self.inlined else ''})"
+
+    def excerpt(self) -> Iterator[str]:
+        """The line with its neighbours, when the file is there."""
+        path = Path(self.file)
+        if self.line is None or not path.is_file():
+            return
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number in range(max(1, self.line - _CONTEXT), min(len(lines), self.line + _CONTEXT) + 1):
+            mark = ">" if number == self.line else " "
+            yield f"{mark} {number:5} | {lines[number - 1].rstrip()}"
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A function of a .ko."""
+
+    section: str
+    start: int  # in the section
+    sizes: frozenset[int]  # that a kernel may print for it
+
+
+@dataclass
+class ModuleFile:
+    """A .ko with debug info."""
+
+    path: Path
+    argv: Argv = field(default=lambda command: command)
+    _places: dict[tuple[str, int], tuple[Place, ...]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """As the kernel knows it."""
+        return canonical(self.path.name)
+
+    @cached_property
+    def facts(self) -> tuple[dict[str, list[Symbol]], str | None, bool, str]:
+        """Its functions, its build id, whether it has debug info, its machine."""
+        try:
+            with self.path.open("rb") as file:
+                return _read(ELFFile(file))
+        except Exception as error:  # pyelftools raises what it likes on a file that is none
+            raise UsageError(
+                f"{self.path}: is no kernel module: {error}", hint="--module x.ko, or its folder"
+            ) from error
+
+    def find(self, frame: Frame) -> Symbol | None:
+        """The function that a frame names, if it can be this file's: of that size, and long enough."""
+        known = self.facts[0].get(frame.function or "", [])
+        return next((symbol for symbol in known if _fits(symbol, frame)), None)
+
+    def places(self, frame: Frame, *, exact: bool) -> tuple[Place, ...]:
+        """Where a frame is in the source. exact: it is the faulting instruction, and not a return address."""
+        symbol = self.find(frame)
+        if symbol is None or frame.offset is None or not self.facts[2]:
+            return ()
+        key = (symbol.section, symbol.start + max(0, frame.offset - (0 if exact else 1)))
+        if key not in self._places:
+            self._places[key] = self._ask(*key)
+        return self._places[key]
+
+    def _ask(self, section: str, offset: int) -> tuple[Place, ...]:
+        program = _PREFIXES.get(self.facts[3], "") + ADDR2LINE
+        if shutil.which(program) is None:
+            program = ADDR2LINE
+        command = (program, "-f", "-i", "-j", section, "-e", str(self.path), hex(offset))
+        try:
+            done = process.run(
+                self.argv(command), deadline=Deadline(ADDR2LINE_SECONDS, "addr2line"), check=False
+            )
+        except HarnessError:
+            return ()
+        return parse_addr2line(done.output)
+
+
+def parse_addr2line(text: str) -> tuple[Place, ...]:
+    """What `addr2line -f -i` printed: pairs of lines, the function and "file:line (discriminator 1)"."""
+    lines = text.splitlines()
+    pairs = [pair for pair in zip(lines[::2], lines[1::2], strict=False) if not pair[1].startswith("??")]
+    places = []
+    for number, (function, where) in enumerate(pairs):
+        found = re.match(r"(.*?):(\d+|\?)", where)
+        if found:
+            line = int(found[2]) if found[2].isdigit() else None
+            places.append(Place(function, found[1], line, inlined=number < len(pairs) - 1))
+    return tuple(places)
+
+
+def _fits(symbol: Symbol, frame: Frame) -> bool:
+    return frame.offset is None or frame.size is None or frame.size in symbol.sizes
+
+
+def _read(elf: ELFFile) -> tuple[dict[str, list[Symbol]], str | None, bool, str]:
+    build = None
+    for section in elf.iter_sections():
+        if isinstance(section, NoteSection):
+            build = next((n["n_desc"] for n in section.iter_notes() if n["n_type"] == "NT_GNU_BUILD_ID"), build)
+    debug = elf.get_section_by_name(".debug_info") is not None
+    return _functions(elf), build, debug, elf["e_machine"]
+
+
+def _functions(elf: ELFFile) -> dict[str, list[Symbol]]:
+    """The functions, with the sizes that the kernel would print: up to the next symbol in memory, of the last
+    one to the end of the memory, a multiple of a page (Linux kernel/module/kallsyms.c, find_kallsyms_symbol).
+    """
+    table = elf.get_section_by_name(".symtab")
+    if not isinstance(table, SymbolTableSection):
+        return {}
+    bases, ends = _layout(elf)
+    placed = [
+        (symbol.name, symbol["st_shndx"], symbol["st_value"])
+        for symbol in table.iter_symbols()
+        if symbol["st_shndx"] in bases and symbol.name and not symbol.name.startswith(("$", ".L"))
+    ]
+    starts = {kind: sorted({bases[i][1] + at for _, i, at in placed if bases[i][0] == kind}) for kind in ends}
+    found: dict[str, list[Symbol]] = {}
+    for name, index, at in placed:
+        kind, base = bases[index]
+        place = bisect.bisect_right(starts[kind], base + at)
+        last = place == len(starts[kind])
+        ways = (ends[kind], -(-ends[kind] // _PAGE) * _PAGE) if last else (starts[kind][place],)
+        sizes = frozenset(end - base - at for end in ways)
+        found.setdefault(name, []).append(Symbol(elf.get_section(index).name, at, sizes))
+    return found
+
+
+def _layout(elf: ELFFile) -> tuple[dict[int, tuple[str, int]], dict[str, int]]:
+    """Where the kernel lays sections with code: index -> (which memory, offset in it), and the memories' ends
+    (Linux kernel/module/main.c, layout_sections).
+    """
+    bases: dict[int, tuple[str, int]] = {}
+    ends = {"core": 0, "init": 0}
+    for index, section in enumerate(elf.iter_sections()):
+        if section["sh_flags"] & _CODE != _CODE:
+            continue
+        kind = "init" if section.name.startswith(".init") else "core"
+        align = max(1, section["sh_addralign"])
+        base = -(-ends[kind] // align) * align
+        bases[index] = kind, base
+        ends[kind] = base + section["sh_size"]
+    return bases, ends
+
+
+@dataclass
+class Symbols:
+    """The modules whose .ko the user has."""
+
+    modules: Sequence[ModuleFile]
+    seen: dict[str, list[Frame]] = field(default_factory=dict)
+
+    def places(self, frame: Frame, *, exact: bool) -> tuple[Place, ...]:
+        """Where a frame is in the source; empty when nobody knows. What the log says itself counts first."""
+        if frame.source:
+            file, _, line = frame.source.rpartition(":")
+            return (Place(frame.function or "?", file, int(line), inlined=False),)
+        if frame.module is None:
+            return ()
+        self.seen.setdefault(frame.module, []).append(frame)
+        module = self._module(frame.module)
+        return module.places(frame, exact=exact) if module and not self._foreign(module, frame) else ()
+
+    def complaints(self, name: str | None) -> Iterator[str]:
+        """Why the frames of a module that were asked for have no line in its source."""
+        module = self._module(name) if name else None
+        if module is None:
+            return
+        if not module.facts[2]:
+            yield f"{module.path}: has no debug info: build it with -g, and do not strip it"
+        for frame in self.seen.get(module.name, []):
+            if self._foreign(module, frame):
+                ids = f"build id {module.facts[1]}, the log has {frame.build}"
+                yield f"{module.path}: is not the .ko that crashed: {ids}"
+                return
+            if module.find(frame) is None:
+                named = f"{frame.function}+0x{frame.offset or 0:x}/0x{frame.size or 0:x}"
+                yield f"{module.path}: is not the .ko that crashed: it has no {named}"
+                return
+
+    def _module(self, name: str) -> ModuleFile | None:
+        return next((module for module in self.modules if module.name == name), None)
+
+    def _foreign(self, module: ModuleFile, frame: Frame) -> bool:
+        build = module.facts[1]
+        return bool(frame.build and build and not build.startswith(frame.build))
