@@ -7,6 +7,7 @@ import io
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import pytest
 from kmod_harness.base.errors import Exit, UsageError
 from kmod_harness.features.log.command import Request
 from kmod_harness.features.log.explain import SCHEMA, explain, file_source
-from kmod_harness.features.log.symbols import ModuleFile, Symbols, parse_addr2line
 from kmod_harness.run.targets import Choice
+from kmod_harness.verdict.finding import Outcome
 from kmod_harness.verdict.frames import Frame
+from kmod_harness.verdict.lifecycle import Verdict
+from kmod_harness.verdict.source import ModuleFile, Symbols, parse_addr2line, with_source
+from kmod_harness.verdict.splats import find_splats
 from tests.front import Front
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -179,6 +183,16 @@ def test_nobody_is_named_for_a_bare_address() -> None:
     explain([file_source(str(GOLDEN / "hand-timer-of-a-gone-module.log"))], Symbols(()), out, as_json=False)
     assert "no module: nobody who is known" in out.getvalue()
     assert "innocent" not in out.getvalue()
+
+
+def test_verdict_of_a_run_names_the_line(ko: Path) -> None:
+    (splat,) = find_splats(log_with(frame(ko, "gadget_read", 1)))
+    failed = Verdict(Outcome.CRASHED, ("a splat",), (splat,), splat.lines[:3])
+    told = with_source(failed, Symbols([ModuleFile(ko)])).evidence
+    assert "gadget.c:" in told[0]
+    assert told[-3:] == failed.evidence
+    other = replace(failed, evidence=("a line of the console",))
+    assert with_source(other, Symbols([ModuleFile(ko)])) == other
 
 
 def test_what_is_asked_for() -> None:

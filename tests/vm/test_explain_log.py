@@ -11,9 +11,9 @@ import pytest
 
 from kmod_harness.base.errors import Exit
 from kmod_harness.features.log.explain import explain
-from kmod_harness.features.log.symbols import ModuleFile, Symbols
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED
+from kmod_harness.verdict.source import ModuleFile, Symbols
 from tests.vm.conftest import Build
 
 pytestmark = pytest.mark.vm

@@ -26,6 +26,7 @@ from kmod_harness.target.runner import OK
 from kmod_harness.verdict.lifecycle import Verdict, judge
 from kmod_harness.verdict.observation import Observation
 from kmod_harness.verdict.observe import Subject, observe
+from kmod_harness.verdict.source import ModuleFile, Symbols, with_source
 
 RESCUE_MODULE = "force_rmmod"
 
@@ -149,6 +150,7 @@ class Workbench:
             verdict = judge(name, expectation, observation)
             if not verdict.passed:
                 self.fleet.keep_logs(machine)
+                verdict = with_source(verdict, Symbols([ModuleFile(path) for path in build.objects]))
         return Checked(name, verdict, observation)
 
     @contextlib.contextmanager

@@ -48,7 +48,7 @@ def read_log(source: Iterable[KernelRecord | str]) -> Log:
 
 # From these lines on, the head of a report is complete.
 _BODY = re.compile(
-    r"CPU: \d+ |R?E?IP: |IP: |pc : |epc ?: |PC is at |NIP |Krnl PSW|\s*Call [Tt]race:|Backtrace:"
+    r"CPU: \d+ |RIP: |EIP: |pc : |epc ?: |PC is at |NIP |Krnl PSW|\s*Call [Tt]race:|Backtrace:"
     r"|Modules linked in:|Hardware name: "
 )
 _TRACE = re.compile(r"\s*(?:Call [Tt]race|[Bb]acktrace)\b")

@@ -104,6 +104,7 @@ _CPU = re.compile(
     r"| )+(?:UID: \d+ )?PID: (?P<pid>\d+),? Comm: (?P<task>.{1,15}?)(?: (?:Tainted:|Not tainted|Kdump)|$)"
 )
 _TASK = (
+    re.compile(r"Pid: (?P<pid>\d+), comm: (?P<task>.{1,15}?) "),
     re.compile(r"INFO: task (?P<task>.{1,64}?):(?P<pid>\d+) "),
     re.compile(r".* by task (?P<task>\S.{0,62}?)/(?P<pid>\d+)(?: on cpu (?P<cpu>\d+))?"),
     re.compile(r".*, CPU#(?P<cpu>\d+): (?P<task>.{1,15}?)/(?P<pid>\d+)$"),

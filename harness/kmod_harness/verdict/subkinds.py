@@ -47,6 +47,7 @@ ROWS: tuple[Row, ...] = (
     _row("page-fault", r"\s+CM = \d, WnR = 0", "read"),
     _row("page-fault", r"#PF: supervisor (?P<a>read|write) access"),
     _row("page-fault", r"#PF: supervisor instruction fetch", "jump to nowhere"),
+    _row("page-fault", r"KASAN: (?P<a>[\w-]+) in range"),
     _row("page-fault", r"kernel tried to execute NX-protected page", "jump into data"),
     _row("general-protection", r"KASAN: (?P<a>[\w-]+) in range"),
     _row("general-protection", r".*(?P<a>non-canonical address|segment-related)"),

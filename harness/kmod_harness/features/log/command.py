@@ -13,12 +13,12 @@ from typing import TextIO
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.base.settings import DEFAULT_KERNEL
 from kmod_harness.features.log.explain import Source, explain, file_source
-from kmod_harness.features.log.symbols import ADDR2LINE, Argv, ModuleFile, Symbols
 from kmod_harness.kbuild.sandbox import Mount, View
 from kmod_harness.kbuild.toolchain import Toolchain, resolve_toolchain
 from kmod_harness.module.module import resolve_module
 from kmod_harness.run.targets import Choice, open_target
 from kmod_harness.run.workbench import Workbench
+from kmod_harness.verdict.source import ADDR2LINE, Argv, ModuleFile, Symbols
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from kmod_harness.base.errors import Exit
-from kmod_harness.features.log.symbols import Place, Symbols
 from kmod_harness.target.kmsg import KernelRecord
 from kmod_harness.verdict.frames import Frame
 from kmod_harness.verdict.generic import Skip, find_skip
 from kmod_harness.verdict.reader import read_lines
+from kmod_harness.verdict.source import Place, Symbols, source_lines
 from kmod_harness.verdict.splats import Log, Splat, read_log
 
 SCHEMA = "kmod-harness/explain-log/1"  # docs/explain-log.md; a field that changes its meaning makes it 2
@@ -99,20 +99,11 @@ def _details(splat: Splat, symbols: Symbols) -> Iterator[str]:
         yield told
     if splat.module is None:
         yield "no module: " + ("the kernel's own code" if splat.function else "nobody who is known")
-    if splat.frame:
-        yield from _where(splat.frame, symbols, exact=splat.exact)
+    yield from source_lines(splat, symbols)
     for origin in splat.origins:
         module = f" [{origin.module}]" if origin.module else ""
         yield f"{origin.role}: {origin.function or 'nobody who is known'}{module}"
     yield from symbols.complaints(splat.module)
-
-
-def _where(frame: Frame, symbols: Symbols, *, exact: bool) -> Iterator[str]:
-    places = symbols.places(frame, exact=exact)
-    for place in places:
-        yield f"at {place.shown}"
-    if places:
-        yield from places[0].excerpt()
 
 
 # ---- JSON ------------------------------------------------------------------------------------------------

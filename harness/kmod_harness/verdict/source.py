@@ -7,7 +7,7 @@ import bisect
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.verdict.frames import Frame
+from kmod_harness.verdict.lifecycle import Verdict
+from kmod_harness.verdict.splat import Splat
 
 ADDR2LINE = "addr2line"
 ADDR2LINE_SECONDS = 60.0
@@ -190,6 +192,24 @@ def _layout(elf: ELFFile) -> tuple[dict[int, tuple[str, int]], dict[str, int]]:
         bases[index] = kind, base
         ends[kind] = base + section["sh_size"]
     return bases, ends
+
+
+def source_lines(splat: Splat, symbols: Symbols) -> Iterator[str]:
+    """Where the function to blame is in the source, with the lines around it; nothing when nobody knows."""
+    places = symbols.places(splat.frame, exact=splat.exact) if splat.frame else ()
+    for place in places:
+        yield f"at {place.shown}"
+    if places:
+        yield from places[0].excerpt()
+
+
+def with_source(verdict: Verdict, symbols: Symbols) -> Verdict:
+    """The same verdict; when its evidence is a report, the place in the source stands before it."""
+    for splat in verdict.splats:
+        if verdict.evidence and splat.lines[: len(verdict.evidence)] == verdict.evidence:
+            told = (*source_lines(splat, symbols), *symbols.complaints(splat.module))
+            return replace(verdict, evidence=(*told, *verdict.evidence))
+    return verdict
 
 
 @dataclass
