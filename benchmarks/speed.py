@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import commands, host, machines, rescue, virtme
+from benchmarks import commands, host, logs, machines, rescue, virtme
 from benchmarks.bench import Benchmark, Context, take
 from benchmarks.explain import explain
 from benchmarks.figures import LEGEND, Row, cells, markdown, remarks, table
@@ -29,7 +29,14 @@ EXPLAIN_RUNS = 15
 def all_benchmarks(*, first_run: bool) -> list[Benchmark]:
     """All rows, in the table's order."""
     extra = [commands.FIRST_RUN] if first_run else []
-    return [*commands.BENCHMARKS, *extra, *machines.BENCHMARKS, *rescue.BENCHMARKS, *virtme.BENCHMARKS]
+    return [
+        *commands.BENCHMARKS,
+        *extra,
+        *machines.BENCHMARKS,
+        *rescue.BENCHMARKS,
+        *logs.BENCHMARKS,
+        *virtme.BENCHMARKS,
+    ]
 
 
 def chosen_benchmarks(names: Sequence[str], *, first_run: bool) -> list[Benchmark]:
