@@ -14,7 +14,7 @@ from kmod_harness.target.kmsg import KernelRecord
 from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.finding import Outcome
 from kmod_harness.verdict.lifecycle import Verdict, judge
-from kmod_harness.verdict.observation import Ending, Observation, Round
+from kmod_harness.verdict.observation import Ending, Memory, Observation, Round
 
 TAINT_D, TAINT_W, TAINT_O, TAINT_E = 1 << 7, 1 << 9, 1 << 12, 1 << 13
 OOPS = (
@@ -390,3 +390,37 @@ def test_console_with_times_gives_clean_titles() -> None:
     tail = tuple(f"[    2.{number:06}] {line}" for number, line in enumerate(PANIC))
     seen = verdict(Expectation(), ending=Ending.PANIC, taint_after=None, console_tail=tail)
     assert seen.splats[0].title == PANIC[0]
+
+
+GONE = (
+    "BUG: unable to handle page fault for address: ffffffffc0a3c010",
+    "#PF: supervisor instruction fetch in kernel mode",
+    "Oops: Oops: 0010 [#1] PREEMPT SMP NOPTI",
+    "CPU: 0 UID: 0 PID: 0 Comm: swapper/0 Tainted: G           OE      6.12.9-amd64 #1",
+    "RIP: 0010:0xffffffffc0a3c010",
+    "Call Trace:",
+    " <IRQ>",
+    " call_timer_fn+0x24/0x130",
+    " </IRQ>",
+    "Modules linked in: innocent(OE)",
+    "---[ end trace 0000000000000000 ]---",
+)
+VMS_LAY = Memory("vms", 0xFFFFFFFFC0A3C000, 16384)
+INNOCENT = Memory("innocent", 0xFFFFFFFFC0B00000, 16384)
+
+
+@pytest.mark.parametrize(
+    ("memory", "owner"),
+    [
+        ((VMS_LAY, INNOCENT), "vms"),
+        ((INNOCENT,), None),
+        ((), None),
+        ((VMS_LAY, Memory("other", VMS_LAY.start, 4096)), None),  # loaded there after it: nobody knows
+    ],
+)
+def test_module_that_is_gone_is_known_by_where_it_lay(memory: tuple[Memory, ...], owner: str | None) -> None:
+    seen = observed(replace(good_round(1, *GONE), memory=memory), good_round(2), good_round(3))
+    verdict = judge("vms", Expectation(), seen)
+    (splat,) = verdict.splats
+    assert (splat.module, splat.function) == (owner, None)
+    assert any(("[vms]" in reason) is (owner == "vms") for reason in verdict.reasons)

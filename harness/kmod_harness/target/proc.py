@@ -17,6 +17,7 @@ class LoadedModule:
     state: str  # "Live", "Loading" or "Unloading"
     taints: str  # letters, e.g. "OE"
     permanent: bool = False  # has an init function but no exit function
+    address: int = 0  # where its code begins; 0 when the reader may not know
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def parse_modules(text: str) -> dict[str, LoadedModule]:
     """Parse /proc/modules (Linux kernel/module/procfs.c, m_show); keyed by name."""
     result = {}
     for line in text.splitlines():
-        name, size, references, users, state, _address, *taints = line.split()
+        name, size, references, users, state, address, *taints = line.split()
         result[name] = LoadedModule(
             name=name,
             size=int(size),
@@ -42,6 +43,7 @@ def parse_modules(text: str) -> dict[str, LoadedModule]:
             state=state,
             taints="".join(taints).strip("()"),
             permanent="[permanent]" in users.split(","),
+            address=int(address, 16),
         )
     return result
 

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from kmod_harness.module.expectation import Expectation, ExpectedSplat
 from kmod_harness.module.vocabulary import taint_bits, taint_letters, taint_meaning
 from kmod_harness.target.runner import OK
 from kmod_harness.verdict.finding import Finding, Outcome, outcome_of, worst
-from kmod_harness.verdict.observation import Ending, Observation
+from kmod_harness.verdict.observation import Ending, Memory, Observation
 from kmod_harness.verdict.splats import Splat, find_splats
 from kmod_harness.verdict.steps import Leniency, judge_rounds, missing_rounds
 
@@ -100,11 +100,29 @@ def _all_splats(observation: Observation) -> tuple[tuple[str, Splat], ...]:
     found = [
         (f"round {seen.number}", splat) for seen in observation.rounds for splat in find_splats(seen.records)
     ]
+    memory = [one for seen in observation.rounds for one in seen.memory]
+    found = [(place, owned(splat, memory)) for place, splat in found]
     if observation.ending is not Ending.COMPLETE:
         known = {(splat.kind, splat.title) for _, splat in found}
         console = find_splats(observation.console_tail)
-        found += [("console", splat) for splat in console if (splat.kind, splat.title) not in known]
+        found += [
+            ("console", owned(splat, memory)) for splat in console if (splat.kind, splat.title) not in known
+        ]
     return tuple(found)
+
+
+def owned(splat: Splat, memory: Iterable[Memory]) -> Splat:
+    """The same splat; what happened at a bare address is blamed on the one module that lay there when it was
+    loaded. Where none did, or more than one, nobody is.
+    """
+    at = splat.frame.address if splat.frame and splat.frame.function is None else None
+    if at is None or splat.module:
+        return splat
+    owners = {one.module for one in memory if one.start <= at < one.start + one.size}
+    if len(owners) != 1:
+        return splat
+    (owner,) = owners
+    return replace(splat, module=owner, summary=f"{splat.summary} [{owner}]")
 
 
 def _is_expected(splat: Splat, wanted: ExpectedSplat | None) -> bool:

@@ -20,6 +20,15 @@ class Ending(enum.Enum):
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Where a module lay while it was loaded: whose an address was is not to be seen once it is gone."""
+
+    module: str
+    start: int
+    size: int  # of all its parts; a kernel since 6.4 may lay them apart
+
+
+@dataclass(frozen=True)
 class Round:
     """One load and unload. An outcome is OK, KILLED or an errno name; None: this step was not reached."""
 
@@ -29,6 +38,7 @@ class Round:
     unload: str | None
     listed_after: bool | None  # still in /proc/modules after unloading
     records: tuple[KernelRecord, ...]  # kernel log from before loading to after unloading
+    memory: tuple[Memory, ...] = ()  # of the modules that were loaded then
     lost: int = 0  # how many records before those the kernel overwrote: its buffer is small
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from kmod_harness.base.errors import Failure, GuestFailure, GuestPanic
 from kmod_harness.target.runner import OK, GuestHang
 from kmod_harness.target.target import Target
-from kmod_harness.verdict.observation import Ending, Observation, Round
+from kmod_harness.verdict.observation import Ending, Memory, Observation, Round
 
 LAST_WORDS_SECONDS = 4.0  # for what a machine in which something hangs may still tell
 CONSOLE_LINES = 200  # a panic with the oops that led to it, or the stacks of some blocked tasks
@@ -117,8 +117,10 @@ class _Observer:
         try:
             self._do(f"load {name}, round {number}")
             self._see(load=self._target.load(self._subject.path, self._subject.parameters))
-            listed = self._target.modules().get(name)
-            self._see(state=listed.state if listed else None)
+            loaded = self._target.modules()
+            listed = loaded.get(name)
+            memory = tuple(Memory(one.name, one.address, one.size) for one in loaded.values() if one.address)
+            self._see(state=listed.state if listed else None, memory=memory)
             if listed:
                 self._do(f"unload {name}, round {number}")
                 self._see(unload=self._target.unload(name))
