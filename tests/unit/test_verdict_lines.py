@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 
@@ -39,7 +40,11 @@ CR2: 0000000000000008
 usb 1-1: new high-speed USB device number 2 using xhci_hcd
 """.splitlines()
 EXPECTED = [("null-deref", "gadget", "gadget_probe", REPORT[1])]
-CLEAN = ["usb 1-1: new high-speed USB device number 2 using xhci_hcd", "gadget: says WARNING: all is well"]
+CLEAN = [
+    "usb 1-1: new high-speed USB device number 2 using xhci_hcd",
+    "usb 1-1: New USB device found, idVendor=0627, idProduct=0001",
+    "gadget: says WARNING: all is well",
+]
 
 Carrier = Callable[[int, str], str]
 
@@ -85,6 +90,8 @@ FORMS: dict[str, Carrier] = {
     "journalctl -o short-iso-precise": lambda n, t: f"2026-11-25T14:03:{n:02}.123456+01:00 box kernel: {t}",
     "journalctl -o short-full": lambda n, t: f"Wed 2026-11-25 14:03:{n:02} UTC box kernel: {t}",
     "journalctl -o short-monotonic": lambda n, t: f"{stamp(n)}box kernel: {t}",
+    "a stamp before the name": lambda n, t: f"{stamp(n)}kernel: {t}",
+    "syslog without a host's name": lambda n, t: f"2026-11-25T14:03:{n:02}.897164+02:00 (none) kernel: {t}",
     "journalctl -o short-delta": lambda n, t: f"[   71.3000{n:02} <    0.000001 >] box kernel: {t}",
     "journalctl -o short-unix": lambda n, t: f"1795615383.1234{n:02} box kernel: {t}",
     "journalctl -o verbose": lambda n, t: f"    MESSAGE={t}",
@@ -139,6 +146,8 @@ FORMS: dict[str, Carrier] = {
     "mail, twice": lambda n, t: f"> > {stamp(n)}{t}",
     "mail without stamps": lambda n, t: f"> {t}",
     "indented": lambda n, t: f"    {stamp(n)}{t}",
+    "HTML": lambda n, t: html.escape(f"{stamp(n)}{t}", quote=False),
+    "Chrome OS": lambda n, t: f"2026-11-25T14:03:{n:02}.214537Z INFO kernel: {stamp(n)}{t}",
     "pstore": lambda n, t: f"<4>{stamp(n)}{t}" if n else f"Panic#1 Part1\n<4>{stamp(n)}{t}",
 }
 
@@ -194,6 +203,7 @@ def test_log_of_xorg_is_no_kernel_log() -> None:
 
 def test_log_without_times_is_known_by_what_only_kernels_print() -> None:
     assert read_log(["Linux version 6.12.9 (gcc) #1 SMP", "Run /init as init process"]).understood
+    assert not read_log(["usb 1-1: says a shop's list", "make: module foo", "CPU: fast"]).understood
 
 
 def test_report_without_times_in_a_log_that_has_some() -> None:

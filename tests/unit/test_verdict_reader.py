@@ -118,7 +118,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(PIECES, max_size=12).map("".join), max_size=30))
 def test_any_pieces_in_any_order(lines: list[str]) -> None:
     for splat in read_log(lines).splats:
@@ -126,13 +126,13 @@ def test_any_pieces_in_any_order(lines: list[str]) -> None:
         assert splat.title in splat.lines
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=80), max_size=20))
 def test_any_text(lines: list[str]) -> None:
     read_log(lines)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.sampled_from(sorted(GOLDEN.glob("*.log"))), st.randoms(use_true_random=False))
 def test_real_log_with_lines_lost_doubled_cut_and_swapped(path: Path, random: object) -> None:
     lines = path.read_text().splitlines()
@@ -144,7 +144,7 @@ def test_real_log_with_lines_lost_doubled_cut_and_swapped(path: Path, random: ob
     read_log(lines)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.binary(max_size=400),
     st.sampled_from([b"", b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh", b"\x28\xb5\x2f\xfd", b"\xff\xfe"]),

@@ -38,14 +38,14 @@ TABLE: tuple[Row, ...] = (
         Skip.REPORTER,
         "prints stacks and registers",
         """
-        end_report* start_report*
-        dump_stack* __dump_stack show_stack* show_trace* show_regs* dump_backtrace* __dump_backtrace
-        unwind_backtrace walk_stackframe notrace_walk_stackframe arch_stack_walk* stack_trace_* save_stack*
-        save_trace* sched_show_task dump_cpu_task rcu_dump_cpu_stacks* nmi_cpu_backtrace*
-        nmi_trigger_cpumask_backtrace arch_trigger_cpumask_backtrace* trigger_all_cpu_backtrace
-        show_state_filter __show_regs show_interrupts debug_show_all_locks print_*
-        rcu_check_gp_kthread_starvation* print_cpu_stall* check_cpu_stall* kasan_save_* kasan_set_track
-        set_track* kasan_record_aux_stack* __kasan_record_aux_stack* stack_depot_*
+        end_report* start_report* dump_stack* __dump_stack show_stack* show_trace* show_regs*
+        dump_backtrace* __dump_backtrace unwind_backtrace walk_stackframe notrace_walk_stackframe
+        arch_stack_walk* stack_trace_* save_stack* save_trace* sched_show_task dump_cpu_task
+        rcu_dump_cpu_stacks* nmi_cpu_backtrace* nmi_trigger_cpumask_backtrace
+        arch_trigger_cpumask_backtrace* trigger_all_cpu_backtrace show_state_filter __show_regs
+        show_interrupts debug_show_all_locks print_* rcu_check_gp_kthread_starvation* print_cpu_stall*
+        check_cpu_stall* kasan_save_* kasan_set_track set_track* kasan_record_aux_stack*
+        __kasan_record_aux_stack* stack_depot_*
         """,
     ),
     Row(
@@ -99,9 +99,10 @@ TABLE: tuple[Row, ...] = (
         watchdog_hardlockup_check* slab_err* slab_bug* object_err* slab_fix slab_pad_check* check_slab*
         check_object* check_bytes_and_report* free_consistency_checks* alloc_consistency_checks*
         free_debug_processing* alloc_debug_processing* on_freelist* __slab_err* print_trailer*
-        slab_free_hook* slab_free_freelist_hook* cache_free_debugcheck* cache_from_obj* __report_bad_irq*
-        note_interrupt* add_interrupt_randomness rcu_sched_clock_irq check_panic_on_warn irq_work_*
-        kasan_report* free_nonslab_page* kmsan_internal_* __warn_flushing_systemwide_wq
+        slab_free_hook* slab_free_freelist_hook* cache_free_debugcheck* cache_from_obj* check_hung_*
+        watchdog __report_bad_irq* note_interrupt* add_interrupt_randomness rcu_sched_clock_irq
+        check_panic_on_warn irq_work_* kasan_report* free_nonslab_page* kmsan_internal_*
+        __warn_flushing_systemwide_wq
         """,
     ),
     Row(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -99,6 +100,8 @@ def kernel_lines(source: Iterable[KernelRecord | str]) -> Iterator[Line]:
                 yield Line(text.rstrip(), item.seconds, certain=True, caller=item.caller)
             continue
         # The usual case first: one line with printk's own time.
+        if "&lt;" in item or "&gt;" in item:
+            item = html.unescape(item)  # noqa: PLW2901 (a log saved from a web page)
         if _CONTROLS.search(item) is None:
             plain = PLAIN_STAMP.match(item)
             if plain:

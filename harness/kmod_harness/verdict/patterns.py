@@ -80,7 +80,8 @@ ROWS: tuple[Row, ...] = (
         r"ODEBUG: (?:\w+ (?:active|inactive|not available|destroyed|init)|object )",
     ),
     Row("slab-leak", _CAUSE, _MARK, r"kmem_cache_destroy \S+: Slab cache still has objects"),
-    Row("kobject", _HEAD, _TRACE, r"kobject: '.{0,64}' \([0-9a-fx]+\): (?:tried to |is not initialized, yet)"),
+    Row("kobject", _CAUSE, _MARK, r"kobject: '.{0,64}' \([0-9a-fx]+\): is not initialized, yet"),
+    Row("kobject", _HEAD, _TRACE, r"kobject: '.{0,64}' \([0-9a-fx]+\): tried to "),
     Row("kobject", _HEAD, _TRACE, r"kobject \([0-9a-fx]+\): tried to "),
     Row("lockdep", _CAUSE, _MARK, r"DEBUG_LOCKS_WARN_ON\("),
     Row("stack-overflow", _CAUSE, _MARK, r"Insufficient stack space to handle exception!"),  # arm64
@@ -195,6 +196,7 @@ ROWS: tuple[Row, ...] = (
     Row("oops", _DIE, _MARK, _TRAP.format("[a-z0-9][a-z0-9 -]*")),
     # Whatever else the kernel itself calls a bug at the start of a line.
     Row("bug-other", _HEAD, _TRACE, r"BUG: \S", certain=True),
+    Row("bug-other", _HEAD, _TRACE, r"VFS: Busy inodes after unmount of ", certain=True),
 )
 
 _ANY = re.compile("|".join(f"(?P<row{number}>{row.pattern})" for number, row in enumerate(ROWS)))
@@ -202,7 +204,7 @@ _ANY = re.compile("|".join(f"(?P<row{number}>{row.pattern})" for number, row in 
 _WORTH_A_LOOK = re.compile(
     r"Kernel |kernel |-{4}|8<|unable |list_|refcount_t|detected |\w+: (?:detected |init susp|BUG|Watch"
     r"|INFO|PANIC|Missing)"
-    r"|usercopy: |traps: |Missing |CFI |ODEBUG: |DEBUG_LOCKS|Insufficient |BUG|Unable |CPU|Unhandled "
+    r"|usercopy: |VFS: |traps: |Missing |CFI |ODEBUG: |DEBUG_LOCKS|Insufficient |BUG|Unable |CPU|Unhandled "
     r"|PANIC|UBSAN: |kmemleak: "
     r"|unreferenced |WARNING: |Badness: |\[ |INFO: |NMI |[Ww]atchdog|rcu: |unregister_|slab error|sysfs: "
     r"|irq |do_init_module"

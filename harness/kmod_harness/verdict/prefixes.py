@@ -48,7 +48,7 @@ _DAY = rf"(?:[^\W\d]{{1,9}}\.?,? )?(?:{_MONTH}|\d{{1,2}}月) +\d{{1,2}}"
 _DAY_FIRST = rf"\d{{1,2}}\.? {_MONTH}"
 _YEAR = r"(?: \d{4})?"
 _PRIORITY = r"<\d{1,3}>(?:1 )?"
-_HOST = r"(?:[\w.:-]{1,64} )?"
+_HOST = r"(?:[\w.:()-]{1,64} )?"
 _FACILITY = r"(?:\w{2,8}\.\w{3,7}:? )?"  # OpenWrt, busybox: "kern.warn"
 _KERNEL_NAME = r"(?:kernel|klogd|vmunix|netconsole|kmsg)"
 _WITH_LETTERS = rf"(?:{_DAY}{_YEAR} {_CLOCK}{_YEAR}|\w{{3}} {_ISO}(?: [A-Z]{{2,5}})?)"
@@ -162,6 +162,7 @@ AFTER_STAMP = re.compile(
     r" {0,2}(?:<\d>)?-?\((?P<cpu1>\d+)\)\[(?P<pid1>\d+):[^\]]{0,40}\]"
     r"|\[(?P<cpu2>\d+): +[^\]:]{1,20}: *(?P<pid2>\d+)\] ?"
     r"|c(?P<cpu3>\d+) +(?:(?P<pid3>\d+) +\([^)]{1,20}\) ?)?"
+    rf"|{_KERNEL_NAME}: ?"
     rf"|[\w.-]{{1,64}} (?:(?P<kernel>{_KERNEL_NAME}): ?|(?P<program>[\w.@/-]{{1,40}})\[\d+\]: )"
 )
 # A stamp after something else, such as a shell's prompt or the name of a board.

@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kmod_harness.target.kmsg import KernelRecord
 from kmod_harness.verdict.lines import Line, kernel_lines
 from kmod_harness.verdict.patterns import Row, Span, Stage, find_row
+from kmod_harness.verdict.shapes import (
+    BODY,
+    BOOT,
+    END_MARK,
+    INSIDE,
+    KERNELS_OWN,
+    OTHER_CPU,
+    RULE_LINE,
+    TRACE,
+)
 from kmod_harness.verdict.splat import Splat, make_splat
 
 __all__ = ["Log", "Splat", "find_splats", "read_log"]
@@ -46,62 +55,11 @@ def read_log(source: Iterable[KernelRecord | str]) -> Log:
     return scanner.finish()
 
 
-# From these lines on, the head of a report is complete.
-_BODY = re.compile(
-    r"CPU: \d+ |RIP: |EIP: |pc : |epc ?: |PC is at |NIP |Krnl PSW|\s*Call [Tt]race:|Backtrace:"
-    r"|Modules linked in:|Hardware name: "
-)
-_TRACE = re.compile(r"\s*(?:Call [Tt]race|[Bb]acktrace)\b")
-_END_MARK = re.compile(r"---\[ end ")
-_RULE_LINE = re.compile(r"={10,}$")
-# What the kernel prints inside a report.
-_INSIDE = re.compile(
-    "|".join(
-        (
-            r"\s|$|\[<|[<>?]|-{3,}|={10,}",  # trace entries, dumps, contexts, separating lines
-            # entries
-            r"\(\[<|\[[0-9a-f]{8,16}\]|[\w.$]+(?:\+0x[0-9a-f]+/0x| \([\w./-]+\.[ch]:\d+| from [\w.$]+\+0x)",
-            r"(?:RIP|E?IP|Code|FS|CS|DS|PKRU|ORIG_RAX|EFLAGS|pstate|pc|lr|sp|ra|epc|gp|tp|Hi|Lo) *: ",
-            r"(?:R[A-Z0-9]{2}|E[A-Z]{2}|CR\d|DR\d|[xrast]\d+|GPR\d+) *: ?[0-9a-f]",  # registers
-            r"(?:PC is at|LR is at|IP is at|EIP is at|NIP|LR|CTR|MSR|REGS|CFAR|DAR|DSISR|TRAP|CR|GPR"
-            r"|IRQMASK|SOFTE)\b",
-            r"(?:Krnl |Last Breaking|Instruction dump|Faulting instruction|Flags: |Control: |Register r"
-            r"|Stack:|pgd = |\[[0-9a-f]{8,16}\] \*?p)",
-            r"(?:[0-9a-f]{3,8}: |\$ ?\d|Status|Cause|BadVA|PrId|Exception stack|status: |ERA|CRMD|PRMD"
-            r"|Cpu \d|psw|Oops)",
-            r"(?:CPU|Hardware name|Workqueue|Tainted|Modules linked in|Call [Tt]race"
-            r"|Unloaded tainted modules): ?",
-            r"(?:Backtrace|backtrace|Kernel Offset): ?",
-            r"(?:#PF: |PGD |Mem abort info|Data abort info|swapper pgtable|user pgtable|Internal error: "
-            r"|Stack : |KASAN: )",
-            r"(?:task:|Process |NMI backtrace for cpu|Sending NMI|rcu: |Showing |Preemption disabled)",
-            r"(?:hardirqs last|softirqs last|irq event stamp|INFO: lockdep is turned off|\d+ locks? held)",
-            r"(?:other info|stack backtrace|handlers:|Disabling IRQ|Disabling lock debugging"
-            r"|the existing dep|but task)",
-            r"(?:Allocated |Freed |The buggy|Memory state|which belongs|Last potentially|Second to last"
-            r"|Read of |Write of )",
-            r"(?:Slab 0x|INFO: (?:Slab|Object) |Object |Redzone|Padding|Bytes b4|CPU#"
-            r"|Kernel panic - not syncing)",
-            r"(?:page: ?|page_type|raw: |head: |note: |last function|\[last unloaded)",
-        )
-    )
-)
 _MAX_LINES = 400  # of one report; a longer one has lost its end
 _MAX_STRANGE = 25  # lines in a row that do not belong to a report: its end was lost
+_ENOUGH = 2  # lines that look like a kernel's, and the log is one
 _PLAIN = "plain"  # the stream of the lines that nobody signs
-_BOOT = re.compile(r"(?:Linux version \d|Booting Linux on (?:physical CPU|hartid)|-- (?:Boot|Reboot)\b)")
-# What a log without any stamp must hold to be known as the kernel's.
-_KERNELS_OWN = re.compile(
-    r"Linux version \d|Kernel command line: |Command line: \S+=|Memory: \d+K/|random: crng |usb \d+-\d"
-    r"|pci \d{4}:\d\d:"
-    r"|ACPI: [A-Z]{4} 0x|clocksource: |NET: Registered |EXT4-fs \(|BTRFS |systemd\[1\]: "
-    r"|Run /\S*init as init|input: .* as /dev"
-    r"|IPv6: ADDRCONF|audit: type=|\S+: loading out-of-tree module taints|Freeing unused kernel|smpboot: "
-    r"|CPU\d+: |tsc: "
-    r"|scsi \d|sd \d+:|nvme |loop\d*: |e1000e? |raid6: |cfg80211: |device \S+ entered promiscuous|\w+: module "
-)
 _STALLS = {"soft-lockup", "hard-lockup", "rcu-stall"}
-_OTHER_CPU = re.compile(r"NMI backtrace for cpu |CPU: ")
 
 
 @dataclass
@@ -142,12 +100,12 @@ class _Report:
     def add(self, line: Line) -> None:
         """A line of the body, or one that may be part of it."""
         text = line.text
-        inside = bool(_INSIDE.match(text))
+        inside = bool(INSIDE.match(text))
         self.lines.append(line)
         self.strange = 0 if inside else self.strange + 1
-        self.body = self.body or bool(_BODY.match(text))
-        self.traced = self.traced or bool(_TRACE.match(text))
-        self.marked = self.marked or bool(_END_MARK.match(text))
+        self.body = self.body or bool(BODY.match(text))
+        self.traced = self.traced or bool(TRACE.match(text))
+        self.marked = self.marked or bool(END_MARK.match(text))
 
     def naming(self) -> tuple[Row, Line]:
         """The line that names the kind: the first stage after OPENING."""
@@ -180,7 +138,7 @@ class _Scanner:
     number: int = 0
     boot: int = 1
     certain: bool = False  # a line was surely the kernel's
-    likely: bool = False  # an unsigned line is one that only kernels print
+    likely: int = 0  # how many unsigned lines are such as only kernels print
     dropped: int = 0
 
     def feed(self, line: Line) -> None:
@@ -190,17 +148,17 @@ class _Scanner:
             stream = line.caller or ""
         else:
             stream = _PLAIN
-            self.likely = self.likely or bool(_KERNELS_OWN.match(line.text))
+            self.likely += self.likely < _ENOUGH and bool(KERNELS_OWN.match(line.text))
         row = find_row(line.text, certain=line.certain)
         if row:
             self._begin(stream, row, line)
         elif self.reports:
             self._continue(stream, line)
-        if line.text[:1] == "=" and _RULE_LINE.match(line.text):
+        if line.text[:1] == "=" and RULE_LINE.match(line.text):
             self.rules[stream] = line
         elif self.rules:
             self.rules.pop(stream, None)
-        if line.text[:1] in "LB-" and _BOOT.match(line.text):
+        if line.text[:1] in "LB-" and BOOT.match(line.text):
             self._next_boot()
 
     def finish(self) -> Log:
@@ -212,7 +170,7 @@ class _Scanner:
             for _, weak, splat in sorted(self.found, key=lambda one: one[0])
             if not (weak and self.certain)
         ]
-        understood = self.certain or self.likely or bool(kept)
+        understood = self.certain or self.likely >= _ENOUGH or bool(kept)
         return Log(tuple(kept), understood, self.number, self.dropped)
 
     def _next_boot(self) -> None:
@@ -255,12 +213,12 @@ class _Scanner:
         report = self.reports.get(stream) or self._adopted(stream, line)
         if report is None:
             return
-        inside = bool(_INSIDE.match(line.text))
+        inside = bool(INSIDE.match(line.text))
         if not inside and (report.marked or (report.traced and report.span is Span.TRACE)):
             self._close(stream)
             return
         report.add(line)
-        ruled = report.span is Span.RULE and _RULE_LINE.match(line.text)
+        ruled = report.span is Span.RULE and RULE_LINE.match(line.text)
         if ruled or report.strange >= _MAX_STRANGE or len(report.lines) >= _MAX_LINES:
             self._close(stream)
 
@@ -271,11 +229,11 @@ class _Scanner:
         if stream == _PLAIN:
             return None
         head = self.reports.get(_PLAIN)
-        if head and not head.body and len(head.lines) == 1 and _INSIDE.match(line.text):
+        if head and not head.body and len(head.lines) == 1 and INSIDE.match(line.text):
             self.reports[stream] = self.reports.pop(_PLAIN)
             head.lines = [one._replace(certain=True) for one in head.lines]
             return head
-        if stream and _OTHER_CPU.match(line.text):
+        if stream and OTHER_CPU.match(line.text):
             for report in self.reports.values():
                 if report.naming()[0].kind in _STALLS:
                     self.reports[stream] = report
