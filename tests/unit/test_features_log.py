@@ -178,6 +178,23 @@ def test_json(ko: Path) -> None:
     assert report["frames"][0]["passed_over"] == "reporter"
 
 
+def test_page_tells_every_key_of_the_json(ko: Path) -> None:
+    out = io.StringIO()
+    explain(
+        [("log", lambda: log_with(frame(ko, "gadget_read", 1)))], Symbols([ModuleFile(ko)]), out, as_json=True
+    )
+    page = (Path(__file__).parents[2] / "docs" / "explain-log.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", page))
+
+    def keys(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(keys, value))
+        return set(value).union(*map(keys, value.values())) if isinstance(value, dict) else set()
+
+    assert keys(json.loads(out.getvalue())["logs"]) <= told
+    assert f'"{SCHEMA}"' in page
+
+
 def test_nobody_is_named_for_a_bare_address() -> None:
     out = io.StringIO()
     explain([file_source(str(GOLDEN / "hand-timer-of-a-gone-module.log"))], Symbols(()), out, as_json=False)

@@ -262,6 +262,29 @@ def test_module_from_the_list_when_no_symbol_names_it() -> None:
     assert find_splats([lines[0], "Modules linked in: one(O) two(OE)", lines[2]])[0].module is None
 
 
+ARM64 = "Unable to handle kernel paging request at virtual address"
+X86 = "BUG: unable to handle page fault for address:"
+
+
+@pytest.mark.parametrize(
+    ("title", "registers", "module"),
+    [
+        (f"{X86} ffffffffc0a3c010", "RIP: 0010:0xffffffffc0a3c010", None),  # where modules lie
+        (f"{X86} 0000000090909090", "RIP: 0010:0x90909090", "one"),  # a broken pointer: who jumped is to blame
+        (f"{X86} ffff888103a4c000", "RIP: 0010:0xffff888103a4c000", "one"),  # data
+        (f"{X86} 00000000dead0000", "RIP: 0010:0xdead0000", "one"),
+        (f"{ARM64} ffff80007a4f0010", "pc : 0xffff80007a4f0010", None),
+        (f"{ARM64} ffff000103a4c000", "pc : 0xffff000103a4c000", "one"),
+        (f"{ARM64} bf00c024", "PC is at 0xbf00c024", None),
+        (f"{ARM64} 00000010", "PC is at 0x10", "one"),
+    ],
+)
+def test_bare_address_is_nobodys_or_a_broken_pointer(title: str, registers: str, module: str | None) -> None:
+    trace = ["Call Trace:", " f+0x1/0x20 [one]", " do_one_initcall+0x1/0x2", "Modules linked in: one(O+)"]
+    (splat,) = find_splats([title, registers, *trace])
+    assert splat.module == module
+
+
 def test_module_with_build_id() -> None:
     (splat,) = find_splats(["kernel BUG at a.c:1!", "RIP: 0010:f+0x1/0x2 [one 0123abcd]"])
     assert (splat.module, splat.function) == ("one", "f")

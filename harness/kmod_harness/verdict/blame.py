@@ -32,10 +32,12 @@ _DATA_RACE = re.compile(r"BUG: KCSAN: ")
 # "Modules linked in: vms(O+) evdev button"; + is being loaded, - is being unloaded.
 _MODULES = re.compile(r"Modules linked in: (.*)")
 _UNDER_WAY = re.compile(r"(\w+)\([A-Z]*O[A-Z]*[+-]\)")
+_PAGE = 4096
 _KERNEL_THREADS = re.compile(r"(?:kworker|ksoftirqd|swapper|migration|rcu|khungtaskd|kswapd|kcompactd|irq/)")
-# Where modules and the kernel's own code lie: x86, arm64 and riscv (the upper half), 32-bit arm.
-_LOWEST_CODE = 0xFFFF_8000_0000_0000
-_LOWEST_X86_CODE = 0xFFFF_FFFF_8000_0000
+# Where modules and the kernel's own code lie, by the name of the register that points into it; below that are
+# data and the memory of programs. The last page is for error numbers.
+_LOWEST_CODE = {"RIP": 0xFFFF_FFFF_8000_0000, "EIP": 0xC000_0000, "PC is at": 0x7F00_0000}
+_LOWEST_CODE_ELSEWHERE = 0xFFFF_8000_0000_0000  # arm64, riscv and others of 64 bits
 
 
 def find_blame(kind: str, title: str, lines: Sequence[str]) -> Blame:
@@ -51,12 +53,12 @@ def find_blame(kind: str, title: str, lines: Sequence[str]) -> Blame:
     if told:
         return Blame(None, told[1] or told[2], None, report)
     frames = tuple(_candidates(kind, title, report))
-    if frames and _is_lost_code(frames[0]):
+    if frames and _is_lost_code(frames[0], report):
         return Blame(None, None, frames[0], report)
     at, module = guilty(frames)
     if report.work and not (at and _may_be_guilty(at)) and report.context == "task":
         at, module = report.work, report.work.module  # nothing else on the stack of this worker
-    if module is None and not any(_is_lost_code(frame) for frame in frames):
+    if module is None and not any(_is_lost_code(frame, report) for frame in frames):
         module = _module_under_way(report, lines)
     return Blame(at.function if at else None, module, at, report)
 
@@ -88,12 +90,13 @@ def _may_be_guilty(frame: Frame) -> bool:
     return _skip(frame) is None
 
 
-def _is_lost_code(frame: Frame) -> bool:
+def _is_lost_code(frame: Frame, report: Report) -> bool:
     """Whether this is code that has no name any more: that of a module that is gone."""
     if frame.function is not None or frame.address is None:
         return False
-    lowest = _LOWEST_X86_CODE if frame.address >> 47 == 0x1FFFF else _LOWEST_CODE
-    return lowest <= frame.address < 0xFFFF_FFFF_FFFF_F000 or 0x7F00_0000 <= frame.address < 0xFFFF_F000
+    known = (lowest for name, lowest in _LOWEST_CODE.items() if report.registers.startswith(name))
+    lowest = next(known, _LOWEST_CODE_ELSEWHERE)
+    return lowest <= frame.address < (1 << (64 if lowest >> 32 else 32)) - _PAGE
 
 
 def _candidates(kind: str, title: str, report: Report) -> Iterable[Frame]:
@@ -118,7 +121,7 @@ def _pointers(report: Report) -> list[Frame]:
     at = report.instruction
     if at is None:
         return []
-    if at.function or _is_lost_code(at):
+    if at.function or _is_lost_code(at, report):
         return [at]
     return [report.link] if report.link else []
 

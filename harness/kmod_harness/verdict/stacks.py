@@ -50,6 +50,7 @@ class Report:
     task: str | None = None
     pid: int | None = None
     cpu: int | None = None
+    registers: str = ""  # the line that shows the instruction: its first words tell the architecture
     address: str | None = None  # of the memory that was touched, as printed
     context: str = "task"  # where the main stack begins: "task", "irq", "nmi"
 
@@ -249,6 +250,7 @@ class _Reader:
     def _registers(self, line: str) -> bool:
         at = parse_instruction(line)
         if at:
+            self.report.registers = self.report.registers or line
             self._instruction(at)
             return True
         link = parse_link(line)
