@@ -123,6 +123,11 @@ def test_ko_without_debug_info_says_so(ko: Path, tmp_path: Path) -> None:
     assert "has no debug info" in told(log_with(frame(ko, "gadget_read", 1)), Symbols([ModuleFile(bare)]))
 
 
+def test_ko_of_another_module_is_told(ko: Path) -> None:
+    lines = [line.replace("[gadget]", "[widget]") for line in log_with(frame(ko, "gadget_read", 1))]
+    assert "none of the .ko given is widget: gadget" in told(lines, Symbols([ModuleFile(ko)]))
+
+
 def test_what_is_no_module(tmp_path: Path) -> None:
     path = tmp_path / "gadget.ko"
     path.write_text("no ELF file")
@@ -145,7 +150,7 @@ def test_answers_of_addr2line() -> None:
         (["[    1.000000] usb 1-1: fine"], Exit.OK, "clean: no report in 1 lines"),
         (["[    1.000000] kernel BUG at a.c:1!"] * 2, Exit.CHECK_FAILED, "bug: a.c:1 (1.000000 s, 2 times)"),
         (["Dear all,"], Exit.NO_VERDICT, "not understood"),
-        ([], Exit.NO_VERDICT, "not understood"),
+        ([], Exit.NO_VERDICT, "not understood: it is empty"),
     ],
 )
 def test_exit_codes(lines: list[str], code: Exit, words: str) -> None:

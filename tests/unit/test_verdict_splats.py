@@ -167,6 +167,13 @@ def test_rule_belongs_to_the_report_below_it() -> None:
     assert second.lines == (RULE, "BUG: KASAN: use-after-free in f+0x1/0x2")
 
 
+def test_rule_that_closes_a_report_does_not_open_the_next() -> None:
+    kasan = [RULE, "BUG: KASAN: use-after-free in f+0x1/0x2", RULE]
+    first, second = find_splats([*kasan, "Kernel panic - not syncing: on purpose"])
+    assert first.lines == tuple(kasan)
+    assert second.lines == ("Kernel panic - not syncing: on purpose",)
+
+
 def test_kernel_line_after_a_closed_rule_is_not_part_of_it() -> None:
     first, second = find_splats(
         [

@@ -183,10 +183,7 @@ def trace_unload(given: Given) -> Exit:
 
 @namespace.command
 def explain_log(given: Given) -> Exit:
-    """Tell what went wrong in a kernel log from anywhere, in which module, on which line of its source.
-
-    Ends with 0 for a clean log, 1 for one with reports, 2 for one that was not understood.
-    """
+    """Tell what went wrong in a kernel log from anywhere: the module, the line of its source."""
     from kmod_harness.features.log import command as logs
     from kmod_harness.run.targets import Choice
 

@@ -234,6 +234,8 @@ class Symbols:
         """Why the frames of a module that were asked for have no line in its source."""
         module = self._module(name) if name else None
         if module is None:
+            if name and self.modules:
+                yield f"none of the .ko given is {name}: {', '.join(one.name for one in self.modules)}"
             return
         if not module.facts[2]:
             yield f"{module.path}: has no debug info: build it with -g, and do not strip it"

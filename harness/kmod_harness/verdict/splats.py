@@ -150,11 +150,12 @@ class _Scanner:
             stream = _PLAIN
             self.likely += self.likely < _ENOUGH and bool(KERNELS_OWN.match(line.text))
         row = find_row(line.text, certain=line.certain)
+        ended = False
         if row:
             self._begin(stream, row, line)
         elif self.reports:
-            self._continue(stream, line)
-        if line.text[:1] == "=" and RULE_LINE.match(line.text):
+            ended = self._continue(stream, line)
+        if line.text[:1] == "=" and not ended and RULE_LINE.match(line.text):
             self.rules[stream] = line
         elif self.rules:
             self.rules.pop(stream, None)
@@ -209,18 +210,20 @@ class _Scanner:
             report.add_head(row, line)
             self.reports[stream] = report
 
-    def _continue(self, stream: str, line: Line) -> None:
+    def _continue(self, stream: str, line: Line) -> bool:
+        """The next line of a report, or the end of it. Whether the line was its closing line of =====."""
         report = self.reports.get(stream) or self._adopted(stream, line)
         if report is None:
-            return
+            return False
         inside = bool(INSIDE.match(line.text))
         if not inside and (report.marked or (report.traced and report.span is Span.TRACE)):
             self._close(stream)
-            return
+            return False
         report.add(line)
-        ruled = report.span is Span.RULE and RULE_LINE.match(line.text)
+        ruled = report.span is Span.RULE and RULE_LINE.match(line.text) is not None
         if ruled or report.strange >= _MAX_STRANGE or len(report.lines) >= _MAX_LINES:
             self._close(stream)
+        return ruled
 
     def _adopted(self, stream: str, line: Line) -> _Report | None:
         """The report of another stream that this line belongs to: what a CPU that was asked answers to a stall,

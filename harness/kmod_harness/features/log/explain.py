@@ -65,7 +65,8 @@ def fold(splats: Iterable[Splat]) -> list[Report]:
 
 def _as_text(name: str, log: Log, symbols: Symbols) -> Iterator[str]:
     if not log.understood:
-        yield f"{name}: not understood: none of its {log.lines} lines is known to be a kernel's"
+        why = f"none of its {log.lines} lines is known to be a kernel's" if log.lines else "it is empty"
+        yield f"{name}: not understood: {why}"
         return
     if not log.splats:
         yield f"{name}: clean: no report in {log.lines} lines"
