@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from kmod_harness.kbuild import advice, dkms, output
 from kmod_harness.kbuild.artefacts import Request
 from kmod_harness.kbuild.objects import object_problems
 from kmod_harness.kbuild.sandbox import Mount, View
-from kmod_harness.kbuild.shell import NOT_DONE_MARK, tree_link
+from kmod_harness.kbuild.shell import NOT_DONE_MARK, SOURCES, tree_link
 from kmod_harness.kbuild.surroundings import Surroundings
 from kmod_harness.kbuild.toolchain import compiler_arguments
 from kmod_harness.kbuild.ways import Folder, Key
@@ -28,6 +29,7 @@ MAX_LINES = 400_000  # of output; more is a loop
 MAX_PROCESSES = 4096  # a Makefile that calls itself for ever ends here
 # pahole may be older than the kernel's and fail; modules load without BTF.
 WITHOUT_BTF = "CONFIG_DEBUG_INFO_BTF_MODULES="
+_DKMS_PLACE = re.compile(r"/var/lib/dkms/[^/\s]+/[^/\s]+/build\b")
 # What a failed build says when it wants to write beside the module's folder.
 WRITES_AROUND = ("Read-only file system", "No rule to make target '../", "can't create ../")
 
@@ -108,11 +110,11 @@ class Bench:
         request = self.request
         text = (self.work.copy / dkms.DKMS_CONF).read_text(errors="replace", encoding="utf-8")
         name, version = (dkms.field_of(text, f"PACKAGE_{what}") for what in ("NAME", "VERSION"))
-        links = self._dkms_links(name or request.module.name, version or "0")
+        view = self._dkms_view(name or request.module.name, version or "0")
         arch = ARCHES[request.kernel.arch].name
         given = [request.kernel.release, arch, str(tree_link(request.kernel)), name, version]
         argv = ["bash", "-c", dkms.EVALUATE, "dkms.conf", *given]
-        done = self._run(argv, View(links=links), READ_SECONDS)
+        done = self._run(argv, view, READ_SECONDS)
         conf = dkms.parse_answers(done.output)
         if conf is None or not conf.name:
             said = [line for line in done.lines() if line.strip()]
@@ -121,19 +123,22 @@ class Bench:
         if conf.excluded:
             return Attempt("dkms.conf", (), (), (), (), excluded=f"dkms.conf: {conf.excluded}")
         words = shlex.join([f"-j{self.jobs}", *self._common()])
-        folder = dkms.DKMS_TREE / conf.name / conf.version / "build"
         script = dkms.build_script(
-            conf, tree=tree_link(request.kernel), folder=folder, release=request.kernel.release, words=words
+            conf, tree=tree_link(request.kernel), folder=view.cwd, release=request.kernel.release, words=words
         )
-        view = View(links=links, environment={"CC": request.toolchain.compiler})
+        view += View(environment={"CC": request.toolchain.compiler})
         judged = self._judge("dkms.conf", self._run(["bash", "-c", script], view), expected=conf.built)
         said = [f"dkms.conf: {line}" for line in conf.complaints if "error" in line]
         return replace(judged, warnings=(*judged.warnings, *said))
 
-    def _dkms_links(self, name: str, version: str) -> dict[Path, Path]:
-        inside = self.place.inside
-        links = {dkms.DKMS_TREE / name / version / what: inside for what in ("build", "source")}
-        return {**links, Path("/usr/src") / f"{name}-{version}": inside}
+    def _dkms_view(self, name: str, version: str) -> View:
+        """The folder where dkms would have it: real folders, since find(1) does not follow links."""
+        folder = dkms.DKMS_TREE / name / version / "build"
+        places = [folder]
+        if any(mount.inside == SOURCES for mount in self.request.toolchain.view.mounts):
+            places.append(SOURCES / f"{name}-{version}")
+        mounts = tuple(Mount(place, self.work.copy, writable=True) for place in places)
+        return View(mounts, {folder.with_name("source"): folder}, cwd=folder)
 
     # ---- running and judging ---------------------------------------------------------------------------
 
@@ -173,7 +178,7 @@ class Bench:
         self, way: Key, done: process.Completed, *, expected: Sequence[str] = (), note: str = ""
     ) -> Attempt:
         failed = done.returncode != 0
-        lines = [self.place.name(line) for line in done.lines()]
+        lines = [self.place.name(_DKMS_PLACE.sub(str(self.place.inside), line)) for line in done.lines()]
         named = output.name_files(lines, self.work.source, self.files)
         rules = self.request.module.expectation.warnings
         problems = output.find_problems(named, failed=failed, rules=rules)

@@ -15,14 +15,18 @@ from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
 from kmod_harness.kbuild.objects import object_problems
 from kmod_harness.kernels.debian import debian_release_of
-from kmod_harness.kernels.dkms_packages import fetch_dkms, one_dkms_folder, unpack_deb
+from kmod_harness.kernels.dkms_packages import fetch_dkms, one_dkms_folder, tools_of, unpack_deb
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.kernel_modules import read_module
 from kmod_harness.module.module import DEBIAN, Module
 
 
-def unpacked(module: Module, kernel: Kernel, settings: Settings, progress: Progress) -> Module:
-    """The module with its folder of sources, which comes out of a package where it is one."""
+def unpacked(
+    module: Module, kernel: Kernel, settings: Settings, progress: Progress
+) -> tuple[Module, tuple[str, ...]]:
+    """The module with its folder of sources, which comes out of a package where it is one; and what packages
+    that one needs to be built.
+    """
     if module.kind == "deb":
         root = unpack_deb(module.path, settings, progress)
     elif module.kind == "debian":
@@ -34,8 +38,8 @@ def unpacked(module: Module, kernel: Kernel, settings: Settings, progress: Progr
             )
         root = fetch_dkms(str(module.path).removeprefix(DEBIAN), release, settings, progress)
     else:
-        return module
-    return replace(module, path=one_dkms_folder(root, str(module.path)), kind="folder")
+        return module, ()
+    return replace(module, path=one_dkms_folder(root, str(module.path)), kind="folder"), tools_of(root)
 
 
 def finished_object(path: Path, settings: Settings) -> Path:

@@ -143,7 +143,11 @@ def build_beside(
     """
     named = request.module
     try:
-        request = replace(request, module=unpacked(named, request.kernel, settings, progress))
+        module, tools = unpacked(named, request.kernel, settings, progress)
+        request = replace(request, module=module)
+        if tools:
+            toolchain = resolve_toolchain(request.kernel, settings, progress, tools)
+            request = replace(request, toolchain=toolchain)
         if request.module.kind == "object":
             return _finished(request, settings)
         beside = Beside(request, settings)

@@ -14,6 +14,7 @@ from kmod_harness.kernels.kernel import Kernel
 
 OWN = Path("/run/kmod-harness")
 STUBS = OWN / "bin"
+SOURCES = Path("/usr/src")
 # What a Makefile may ask for that is never done here; asked for, it says so and goes on.
 NOT_DONE = ("sudo", "depmod", "modprobe", "insmod", "rmmod", "update-initramfs", "systemctl")
 NOT_DONE_MARK = "kmod-harness: not done here: "
@@ -54,9 +55,12 @@ def kernel_view(kernel: Kernel, root: Path, compiler: str, settings: Settings) -
     for name in ("gcc", "cc"):
         if not (root / "usr" / "bin" / name).exists():
             links[OWN / "compiler" / name] = Path("/usr/bin") / compiler
-    if (root / "usr" / "src").is_dir() and not kernel.build_tree.is_relative_to("/usr/src"):
-        mounts.append(Mount(Path("/usr/src"), None))
-        links[Path("/usr/src") / f"linux-headers-{kernel.release}"] = kernel.build_tree
+    if (root / "usr" / "src").is_dir():
+        mounts.append(Mount(SOURCES, None))
+        mounts += [Mount(SOURCES / path.name, path) for path in sorted((root / "usr" / "src").iterdir())]
+        headers = SOURCES / f"linux-headers-{kernel.release}"
+        if kernel.build_tree != headers:
+            links[headers] = kernel.build_tree
     return View(
         tuple(mounts), links, kernel_variables(kernel), first_in_path=(STUBS, OWN / "compiler"), cwd=Path("/")
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kmod_harness.base import process, store
+from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
@@ -20,6 +21,10 @@ from kmod_harness.kernels.releases import load_releases
 from kmod_harness.kernels.sources import find_mirrors
 
 ENDING = "-dkms"
+DEPENDS = "depends"  # in each unpacked package: what it depends on
+LOOK_SECONDS = 30.0
+# Not needed to build: dkms does what we do, the rest is for installing.
+EVERYWHERE = frozenset(("dkms", "debconf", "make", "gcc", "perl", "libc6", "kmod", "lsb-release", "sudo"))
 
 
 def dkms_packages(release: str, settings: Settings, progress: Progress) -> list[str]:
@@ -71,11 +76,23 @@ def unpack_deb(file: Path, settings: Settings, progress: Progress) -> Path:
             with store.publishing(target) as part:
                 try:
                     unpack.unpack_files([file], part, progress, file.name)
+                    asked = ("dpkg-deb", "--field", str(file), "Depends")
+                    done = process.run(asked, deadline=Deadline(LOOK_SECONDS, file.name))
+                    (part / DEPENDS).write_text(done.output, encoding="utf-8")
                 except process.CommandError as error:
                     raise UsageError(
                         f"{file}: no Debian package, or a damaged one", evidence=error.evidence[-3:]
                     ) from error
     return target
+
+
+def tools_of(root: Path) -> tuple[str, ...]:
+    """The packages that an unpacked one needs to be built, but for what every toolchain has."""
+    path = root / DEPENDS
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    first = (part.split("|")[0] for part in text.split(","))  # of alternatives the first
+    names = [re.split(r"[\s(:]", name.strip())[0] for name in first]
+    return tuple(name for name in dict.fromkeys(names) if name and name not in EVERYWHERE)
 
 
 def dkms_folders(root: Path) -> list[Path]:
