@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from kmod_harness.verdict.observation import Ending, Observation
 OBSERVATION = Observation((), (), 0, 0, Ending.COMPLETE, "", (), Path("console.log"))
 MODULES = {"top": "depends: [base]", "second": "depends: [base]", "base": ""}
 KERNELS = ("5.10", "6.12")
+MANY = ("absent", "with-dash")
 
 
 @pytest.fixture
@@ -42,11 +44,17 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         count["check " + " ".join(specs)] += 1
 
     def build(_: Workbench, pairs: Sequence[tuple[Module, Kernel]]) -> list[Build]:
-        return [Build(*pair, (tmp_path,), None, "built", (), (), 0.0, tmp_path) for pair in pairs]
+        def objects(module: Module) -> tuple[Path, ...]:
+            names = MANY if module.name == "many" else (module.name,)
+            return tuple(tmp_path / f"{name}.ko" for name in names)
 
-    def tested(_: Workbench, module: Module, kernel: Kernel, __: Callable[[str], None]) -> list[Checked]:
-        count[f"test {module.name} on {kernel.spec}"] += 1
-        return [Checked(module.name, Verdict(Outcome.PASSED, (), (), ()), OBSERVATION)]
+        return [Build(*pair, objects(pair[0]), None, "built", (), (), 0.0, tmp_path) for pair in pairs]
+
+    def tested(_: Workbench, module: Module, kernel: Kernel, __: object, only: str = "") -> list[Checked]:
+        name = only or module.name
+        count[f"test {name} on {kernel.spec}"] += 1
+        outcome, drivers = (Outcome.NO_DEVICE, ()) if name == "absent" else (Outcome.PASSED, (("pci:x", 0),))
+        return [Checked(name, Verdict(outcome, ("ENODEV",), (), ()), replace(OBSERVATION, drivers=drivers))]
 
     def counted_read(path: Path) -> object:
         count[f"read {path.parent.name}"] += 1
@@ -79,6 +87,22 @@ def test_everything_is_resolved_and_read_once(done: Counter[str], jobs: int) -> 
             *(f"test {name} on {spec}" for name in MODULES for spec in KERNELS),
         ]
     )
+
+
+@pytest.mark.parametrize(("required", "code"), [(False, Exit.OK), (True, Exit.CHECK_FAILED)])
+def test_each_ko_of_a_folder_has_a_row_and_absent_hardware_is_no_failure(
+    done: Counter[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], required: bool, code: Exit
+) -> None:
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many" / "Kbuild").write_text("obj-m := absent.o with-dash.o\n")
+    junit = tmp_path / "junit.xml"
+    given = Given(modules=("many",), kernels=("6.12",), require_device=required, junit=junit)
+    assert tasks.vm_test(given) == code
+    assert (done["test absent on 6.12"], done["test with_dash on 6.12"]) == (1, 1)
+    said = capsys.readouterr().out
+    assert "1 passed, 1 no device in" in said
+    assert "no device was bound to pci:x of with_dash" in " ".join(said.split())
+    assert junit.read_text().count("<testcase") == 2
 
 
 def test_the_settings_of_the_users_own_tests(

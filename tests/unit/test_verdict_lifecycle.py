@@ -424,3 +424,24 @@ def test_module_that_is_gone_is_known_by_where_it_lay(memory: tuple[Memory, ...]
     (splat,) = verdict.splats
     assert (splat.module, splat.function) == (owner, None)
     assert any(("[vms]" in reason) is (owner == "vms") for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("errno_name", ["ENODEV", "ENXIO", "EPROBE_DEFER"])
+def test_hardware_that_is_absent_has_an_outcome_of_its_own(errno_name: str) -> None:
+    absent = Round(1, errno_name, None, None, None, records("vms: no controller found"))
+    seen = verdict(Expectation(), absent)
+    assert seen.outcome is Outcome.NO_DEVICE
+    assert seen.reasons == (
+        f"round 1: loading: {errno_name}: its hardware is not here; the log says: vms: no controller found "
+        f"(to expect that: `load: {errno_name}` in module.yaml)",
+    )
+    assert verdict(Expectation(load=errno_name), absent).passed
+    assert verdict(Expectation(), absent, taint_after=1 << 9).outcome is Outcome.FAILED
+    assert verdict(Expectation(), replace(absent, records=records(*OOPS))).outcome is not Outcome.NO_DEVICE
+
+
+@pytest.mark.parametrize("errno_name", ["EINVAL", "ENOENT"])
+def test_an_error_that_the_log_explains_names_the_line(errno_name: str) -> None:
+    seen = verdict(Expectation(), Round(1, errno_name, None, None, None, records("vms: port missing")))
+    assert seen.outcome is Outcome.FAILED
+    assert f"round 1: loading: expected ok, saw {errno_name}; the log says: vms: port missing" in seen.reasons

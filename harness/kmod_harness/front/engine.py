@@ -80,6 +80,7 @@ class Engine:
         ready = [item for item in items if _can_have_kernel(item)]
         with _left_to_the_tests():
             self.workbench.build([(item.module, item.kernel()) for item in ready])
+            ready = _split(selected, ready)
         for spec, count in tests.items():
             with _left_to_the_tests():
                 self.workbench.fleet.expect(self.workbench.kernel(spec), count)
@@ -107,7 +108,7 @@ class Engine:
             if module:
                 self.rows.append(no_verdict_row(module, error, call.duration))
         elif report.skipped and module:
-            row = ResultRow(module.module.name, module.spec, "skipped", call.duration, (str(error),))
+            row = ResultRow(module.label, module.spec, "skipped", call.duration, (str(error),))
             self.rows.append(row)
         return report
 
@@ -124,6 +125,13 @@ class Engine:
         """What a worker of pytest-xdist has met counts for the whole run."""
         if getattr(node, "workeroutput", {}).get(WORKER_NO_VERDICT):
             self.no_verdict = True
+
+
+def _split(selected: list[pytest.Item], built: list[ModuleItem]) -> list[ModuleItem]:
+    """Put an item for each .ko in the place of those whose folders have several; returns all of them."""
+    parts = {item: item.parts() for item in built}
+    selected[:] = [part for item in selected for part in (parts.get(item, [item]) if item in parts else [item])]
+    return [part for item in built for part in parts[item]]
 
 
 def _kernel_of(item: pytest.Item) -> str:

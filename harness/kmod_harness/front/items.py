@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,10 +15,12 @@ import pytest
 from kmod_harness.base.errors import Failure, HarnessError, UsageError
 from kmod_harness.kbuild.make import Build
 from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.module.expectation import kernel_matches
 from kmod_harness.module.module import Module, known_modules, resolve_module
 from kmod_harness.report.rows import ResultRow
 from kmod_harness.run.workbench import Checked, Workbench
+from kmod_harness.verdict.finding import SEVERITY
 
 TRACE_LINES = 20  # of a defect of our own
 
@@ -71,12 +74,13 @@ class ModuleFile(pytest.File):
 
 
 class ModuleItem(pytest.Item):
-    """One module on one kernel."""
+    """One module on one kernel; one .ko when the folder builds several."""
 
-    def __init__(self, *, module: Module, spec: str, run: Run, **rest: object) -> None:
+    def __init__(self, *, module: Module, spec: str, run: Run, ko: str = "", **rest: object) -> None:
         super().__init__(**rest)  # type: ignore[arg-type]
         self.module = module
         self.spec = spec
+        self.ko = ko  # of the folder's modules this one, as the kernel writes it; "": the only one
         self._run = run
         self.add_marker("vm")
 
@@ -94,19 +98,38 @@ class ModuleItem(pytest.Item):
             pytest.skip(f"{self.module.name} is for kernels {self.module.expectation.kernels}")
         return kernel
 
+    @property
+    def label(self) -> str:
+        """What the row is called."""
+        return self.ko or self.module.name
+
+    def parts(self) -> list[ModuleItem]:
+        """An item for each .ko of the folder, which has been built; itself when there is but one."""
+        (build,) = self._run.workbench.build([(self.module, self.kernel())])
+        if self.ko or len(build.objects) < 2:
+            return [self]
+        parent = self.parent
+        assert parent is not None
+        about = {"module": self.module, "spec": self.spec, "run": self._run}
+        names = [canonical(path.name) for path in build.objects]
+        return [ModuleItem.from_parent(parent, name=f"{name}[{self.spec}]", ko=name, **about) for name in names]
+
     def try_module(self) -> ResultRow:
         """All steps. May run in any thread."""
         started = time.monotonic()
-        (build,) = self._run.workbench.build([(self.module, self.kernel())])
+        workbench = self._run.workbench
+        (build,) = workbench.build([(self.module, self.kernel())])
         if build.state == "failed":
             return build_failure_row(build, time.monotonic() - started)
         if build.state == "excluded":
             pytest.skip(f"{self.module.name} is not for {build.kernel.release}: {build.problems[0]}")
         if build.state == "impossible":
             raise HarnessError(build.problems[0], evidence=build.problems[1:], hint=build.hint)
-        with self._run.workbench.progress.task(f"{self.module.name} on {self.spec}") as task:
-            checked = self._run.workbench.check(self.module, build.kernel, task.update)
+        with workbench.progress.task(f"{self.label} on {self.spec}") as task:
+            checked = workbench.check(self.module, build.kernel, task.update, self.ko)
             row = result_row(build, checked, time.monotonic() - started)
+            required = workbench.options.require_device
+            row = replace(row, module=self.label, required=required)
             task.conclude(row.outcome)
         return row
 
@@ -142,14 +165,15 @@ def build_failure_row(build: Build, seconds: float) -> ResultRow:
         reasons=build.problems[:1],
         evidence=build.problems[1:],
         log=build.log,
-        warnings=(*build.warnings, *build.notes),
+        warnings=build.warnings,
+        notes=build.notes,
         next_command=build.hint,
     )
 
 
 def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRow:
-    """The result of a module that was tried: of several .ko files the first that did not pass."""
-    worst = next((one for one in checked if not one.verdict.passed), checked[0])
+    """The result of a module that was tried: of several .ko files the first of those that did worst."""
+    worst = max(checked, key=lambda one: SEVERITY.index(one.verdict.outcome))
     verdict = worst.verdict
     return ResultRow(
         module=build.module.name,
@@ -160,8 +184,18 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
         reasons=verdict.reasons,
         evidence=verdict.evidence,
         log=None if verdict.passed else worst.observation.console_log,
-        warnings=(*build.warnings, *build.notes),
+        warnings=build.warnings,
+        notes=(*build.notes, *filter(None, map(_note, checked))),
     )
+
+
+def _note(checked: Checked) -> str:
+    """What weakens a pass; "" for nothing."""
+    drivers = checked.observation.drivers
+    if not checked.verdict.passed or not drivers or any(count for _, count in drivers):
+        return ""
+    names = ", ".join(name for name, _ in drivers)
+    return f"no device was bound to {names} of {checked.name}: its probe has not run"
 
 
 def no_verdict_row(item: ModuleItem, error: BaseException, seconds: float) -> ResultRow:
@@ -171,7 +205,7 @@ def no_verdict_row(item: ModuleItem, error: BaseException, seconds: float) -> Re
         message = f"a defect of the harness: {type(error).__name__}: {error}"
         error = HarnessError(message, evidence=trace[-TRACE_LINES:])
     return ResultRow(
-        module=item.module.name,
+        module=item.label,
         kernel=item.spec,
         outcome="no-verdict",
         seconds=seconds,

@@ -172,6 +172,17 @@ class Given:
         _TESTS,
         False,
     )
+    require_device: bool = _option(
+        "a driver that says its hardware is absent has failed; without: that is shown, and no failure",
+        _TESTS,
+        False,
+    )
+    every: bool = _option(
+        "of a folder given by --module, all its sub-folders with an obj-m",
+        ("build", "vm-test"),
+        False,
+        flag="all",
+    )
     keyword: str = _option(
         "only modules and kernels whose name matches, as pytest's -k", ("vm-test",), "", "WORDS", short="k"
     )

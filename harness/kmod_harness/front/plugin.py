@@ -8,8 +8,9 @@ A project asks for it, in the pytest section of its settings:
     pytest kmod/ --kernel 6.12 --kernel 5.10 -k vms
 
 Fixtures: `kernel` (a Kernel; the test runs once for each --kernel), `machine` and `guest` (a fresh virtual
-machine with that kernel, and the kernel inside), `build_module` (name or path -> paths of its .ko files),
-`workbench` (everything else). Mark hand-written tests with `vm`.
+machine with that kernel, and the kernel inside), `load_module` (builds a module and loads it in `guest` after
+all that it depends on), `build_module` (name or path -> paths of its .ko files), `workbench` (everything else).
+Mark hand-written tests with `vm`.
 """
 
 from __future__ import annotations
@@ -19,18 +20,21 @@ from pathlib import Path
 
 import pytest
 
+from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import DEFAULT_KERNEL, Settings
 from kmod_harness.front.engine import Engine
 from kmod_harness.front.items import ModuleFile
 from kmod_harness.front.options import PYTEST, Given, chosen, options_of, read
 from kmod_harness.kernels.kernel import Kernel
+from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.kernels.ranges import is_range
 from kmod_harness.machine.machine import Machine
 from kmod_harness.module.module import MANIFEST, MODULE_FILES, resolve_module
 from kmod_harness.run.fleet import MachineOptions, default_spares
-from kmod_harness.run.workbench import Options, Workbench
+from kmod_harness.run.workbench import Options, Workbench, bring
 from kmod_harness.target.guest import Guest
+from kmod_harness.verdict.observe import Subject
 
 ENGINE: pytest.StashKey[Engine] = pytest.StashKey()
 GIVEN: pytest.StashKey[Given] = pytest.StashKey()
@@ -136,11 +140,38 @@ def build_module(workbench: Workbench, kernel: Kernel) -> Callable[[str], tuple[
 
     def build(name: str) -> tuple[Path, ...]:
         (result,) = workbench.build([(resolve_module(name), kernel)])
-        if result.state == "failed":
+        if not result.objects:
             pytest.fail("\n".join(result.problems), pytrace=False)
         return result.objects
 
     return build
+
+
+@pytest.fixture
+def load_module(workbench: Workbench, kernel: Kernel, guest: Guest) -> Callable[..., str]:
+    """Builds a module, by name or path, and loads it in `guest` after all that it depends on.
+
+    `load_module("~/src/my_driver", debug=1)`: parameters, instead of those in its module.yaml, as keywords.
+    Returns its name as the kernel writes it. The test fails with the last lines of the log if it cannot be.
+    """
+
+    def load(name: str, **parameters: object) -> str:
+        (build,) = workbench.build([(resolve_module(name), kernel)])
+        if not build.objects:
+            pytest.fail("\n".join(build.problems), pytrace=False)
+        for ko in build.objects:
+            own = build.module.expectation.of(canonical(ko.name)).params
+            words = {
+                key: str(int(value) if isinstance(value, bool) else value) for key, value in parameters.items()
+            }
+            subject = Subject(canonical(ko.name), guest.put(ko), words or own)
+            try:
+                bring(guest, workbench.upload_needed(guest, build, ko), subject)
+            except HarnessError as error:
+                pytest.fail(str(error), pytrace=False)
+        return canonical(build.objects[-1].name)
+
+    return load
 
 
 @pytest.fixture

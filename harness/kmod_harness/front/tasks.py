@@ -68,7 +68,7 @@ def build(given: Given) -> Exit:
     from kmod_harness.module.module import resolve_modules
     from kmod_harness.report.builds import print_builds
 
-    modules = resolve_modules(given.modules or _all_modules())
+    modules = resolve_modules(given.modules or _all_modules(), every=given.every)
     with _workbench(given) as workbench:
         kernels = workbench.kernels(given.kernels or (DEFAULT_KERNEL,))
         builds = workbench.build([(one, kernel) for kernel in kernels for one in modules])
@@ -82,7 +82,7 @@ def vm_test(given: Given) -> Exit:
     from kmod_harness.front import vmtest
     from kmod_harness.module.module import resolve_modules
 
-    modules = resolve_modules(given.modules or _all_modules())
+    modules = resolve_modules(given.modules or _all_modules(), every=given.every)
     with _workbench(given) as workbench:
         return vmtest.run(given, modules, workbench)
 

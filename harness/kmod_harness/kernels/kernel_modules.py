@@ -62,6 +62,17 @@ def dependencies(image: bytes) -> tuple[str, ...]:
     return tuple(canonical(name) for name in names.split(",") if name)
 
 
+def soft_dependencies(image: bytes) -> tuple[str, ...]:
+    """Names of the modules that should be loaded before this one, if there are any ("softdep: pre: a b")."""
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415 (slow to import, rarely needed)
+
+    section = ELFFile(BytesIO(image)).get_section_by_name(".modinfo")
+    pairs = [] if section is None else section.data().decode(errors="replace").split("\0")
+    texts = [pair.removeprefix("softdep=") for pair in pairs if pair.startswith("softdep=")]
+    words = (word for text in texts for word in text.partition("pre:")[2].partition("post:")[0].split())
+    return tuple(dict.fromkeys(canonical(word) for word in words))
+
+
 def with_dependencies(kernel: Kernel, names: Iterable[str]) -> dict[str, bytes]:
     """The named in-tree modules and all they need, name -> ELF object, in loading order.
 

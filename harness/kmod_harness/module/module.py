@@ -129,7 +129,7 @@ def _kind(path: Path) -> Kind:
 
 
 def _name(path: Path) -> str:
-    """For people: what is loaded, or the folder; a folder whose name says nothing with the one above."""
+    """For people: the module, or the folder; a folder whose name says nothing with the one above."""
     kind = _kind(path)
     if kind == "object":
         return path.name.partition(".ko")[0]
@@ -137,6 +137,9 @@ def _name(path: Path) -> str:
         return path.name.partition("_")[0].removesuffix("-dkms")
     if kind == "debian":
         return str(path).removeprefix(DEBIAN)
+    objects = _objects_in(path)
+    if len(objects) == 1:
+        return next(iter(objects))
     nameless = path.name.lower() in NAMELESS and path.parent.name
     return f"{path.parent.name}/{path.name}" if nameless else path.name
 

@@ -26,19 +26,22 @@ class ResultRow:
     log: Path | None = None  # the full log
     warnings: tuple[str, ...] = ()  # what should be mended although it passed
     module_argument: str = ""  # what --module takes; "": the name
+    notes: tuple[str, ...] = ()  # what the reader should know, though nothing has to be mended
+    required: bool = False  # whether it does not do that its device is absent
     next_command: str | None = None  # what to type next; None: the usual one for this outcome
 
     @property
     def bad(self) -> bool:
         """Whether something has to be done about it."""
-        return self.outcome not in GOOD_OUTCOMES
+        return self.outcome not in GOOD_OUTCOMES or (self.required and self.outcome == "no-device")
 
 
-GOOD_OUTCOMES = ("passed", "skipped")
+GOOD_OUTCOMES = ("passed", "no-device", "skipped")
 
 # Order of the summary line, style on a terminal, sign for Markdown.
 OUTCOMES: tuple[tuple[str, str, str], ...] = (
     ("passed", "green", "✅"),
+    ("no-device", "yellow", "➖"),  # noqa: RUF001 - a sign, not a minus
     ("failed", "bold red", "❌"),
     ("crashed", "bold red", "❌"),
     ("panic", "bold red", "❌"),

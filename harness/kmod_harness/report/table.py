@@ -113,7 +113,9 @@ def _remarks(rows: Sequence[ResultRow]) -> Iterator[RenderableType]:
     kernels: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         texts = [("warning", text) for text in row.warnings]
-        texts += [("skipped", text) for text in row.reasons if row.outcome == "skipped"]
+        texts += [("note", text) for text in row.notes]
+        if not row.bad and row.outcome != "passed":
+            texts += [(row.outcome.replace("-", " "), text) for text in row.reasons]
         for word, text in texts:
             kernels.setdefault((word, row.module, text), []).append(row.kernel)
     if kernels:

@@ -22,14 +22,13 @@ from kmod_harness.kbuild.sandbox import View
 from kmod_harness.kbuild.toolchain import HOST_ROOT, Toolchain, has_static_libc, resolve_toolchain
 from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.module.module import Module, resolve_modules
-from kmod_harness.run.workbench import Workbench
+from kmod_harness.run.workbench import Workbench, bring
 from kmod_harness.target.address import parse_address
 from kmod_harness.target.board import open_board
 from kmod_harness.target.commands import CommandTarget
 from kmod_harness.target.connection import connect_board
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.host import open_host
-from kmod_harness.target.runner import OK
 from kmod_harness.verdict.observe import Subject
 
 CONNECT_SECONDS = 30.0
@@ -117,22 +116,12 @@ def machine_with(
     kernel = workbench.kernel(spec)
     builds = workbench.build([(one, kernel) for one in modules])
     for build in builds:
-        if build.state == "failed":
+        if not build.objects:
             raise HarnessError(f"{build.module.name} cannot be built", evidence=build.problems, log=build.log)
     with workbench.fleet.machine(kernel, label) as (_machine, guest):
         for build in builds:
             for ko in build.objects:
                 needed = workbench.upload_needed(guest, build, ko)
-                parameters = build.module.expectation.params
-                for subject in (*needed, Subject(canonical(ko.name), guest.put(ko), parameters)):
-                    _load(guest, subject)
+                parameters = build.module.expectation.of(canonical(ko.name)).params
+                bring(guest, needed, Subject(canonical(ko.name), guest.put(ko), parameters))
         yield guest, tuple(canonical(ko.name) for build in builds for ko in build.objects)
-
-
-def _load(guest: Guest, subject: Subject) -> None:
-    if subject.name in guest.modules():
-        return
-    answer = guest.load(subject.path, subject.parameters)
-    if answer != OK:
-        said = [record.text for record in guest.log()][-5:]
-        raise HarnessError(f"{subject.name} cannot be loaded: {answer}", evidence=said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import PROJECT, Settings
 from kmod_harness.kbuild.make import Build, build_all, check_arguments
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.kernels.kernel_modules import canonical, dependencies, with_dependencies
+from kmod_harness.kernels.kernel_modules import canonical, dependencies, soft_dependencies
 from kmod_harness.kernels.ranges import expand_kernels
 from kmod_harness.kernels.resolve import check_kernels, resolve_kernel
 from kmod_harness.machine.machine import GuestPausedError
+from kmod_harness.module.expectation import IN_TREE
 from kmod_harness.module.module import Module, resolve_module
 from kmod_harness.run.fleet import Fleet, MachineOptions
 from kmod_harness.target.guest import Guest
@@ -39,6 +40,7 @@ class Options:
     make_arguments: tuple[str, ...] = ()
     reloads: int | None = None  # 1 or more, instead of what module.yaml says
     guard: bool = False  # force_rmmod guards the modules while they are tested
+    require_device: bool = False  # a driver whose hardware is absent has failed
 
     def __post_init__(self) -> None:
         check_arguments(self.make_arguments)
@@ -119,30 +121,34 @@ class Workbench:
                 self._builds[build.module.path, build.kernel.spec] = build
         return [self._builds[module.path, kernel.spec] for module, kernel in pairs]
 
-    def check(self, module: Module, kernel: Kernel, stage: Callable[[str], None]) -> list[Checked]:
+    def check(
+        self, module: Module, kernel: Kernel, stage: Callable[[str], None], only: str = ""
+    ) -> list[Checked]:
         """Take a module through its life, each .ko of its folder on a fresh machine.
 
-        The module must have been built. stage: told what is being done. Raises HarnessError when no
-        verdict is possible.
+        The module must have been built. stage: told what is being done. only: this .ko, named as the kernel
+        does. Raises HarnessError when no verdict is possible.
         """
         build = self._builds[module.path, kernel.spec]
         try:
-            return [self._check_object(build, ko, stage) for ko in build.objects]
+            kos = [path for path in build.objects if only in ("", canonical(path.name))]
+            return [self._check_object(build, ko, stage) for ko in kos]
         except GuestPausedError as error:
             if not self.fleet.give_up_kvm(error):
                 raise
-            return self.check(module, kernel, stage)
+            return self.check(module, kernel, stage, only)
 
     def _check_object(self, build: Build, ko: Path, stage: Callable[[str], None]) -> Checked:
-        expectation = build.module.expectation
+        name = canonical(ko.name)
+        expectation = build.module.expectation.of(name)
         if self.options.reloads is not None:
             expectation = replace(expectation, reloads=self.options.reloads)
-        name = canonical(ko.name)
         stage("boot")
         with (
             self.fleet.machine(build.kernel, name, str(build.module.path)) as (machine, guest),
             self._guarded(guest, build.kernel, name),
         ):
+            _refuse_name_in_use(guest, name)
             needed = self.upload_needed(guest, build, ko)
             subject = Subject(name, guest.put(ko), expectation.params)
             rounds = expectation.reloads if expectation.load == "ok" else 1
@@ -172,28 +178,78 @@ class Workbench:
     def upload_needed(self, guest: Guest, build: Build, ko: Path) -> list[Subject]:
         """Copy into the guest what must be loaded before a .ko; in loading order.
 
-        That is the kernel's own modules it uses, what module.yaml names, and its folder's other modules
-        that it uses.
+        That is what module.yaml names, folders beside whose symbols it uses, and its folder's other modules
+        that it uses. The kernel's own modules that any of them needs are loaded at once.
         """
-        ours = [(one, one.expectation.params) for one in build.module.needed]
-        objects: dict[str, tuple[Path, dict[str, str]]] = {}
-        for module, parameters in ours:
-            for path in self._builds[module.path, build.kernel.spec].objects:
-                objects[canonical(path.name)] = (path, dict(parameters))
-        siblings = {canonical(path.name): path for path in build.objects}
+        objects: dict[str, tuple[Path, Mapping[str, str]]] = {}
+        for module in build.module.needed:
+            one = self._builds[module.path, build.kernel.spec]
+            for each in (*one.needs, one):
+                objects |= {canonical(path.name): (path, _parameters(each, path)) for path in each.objects}
+        for each in build.needs:
+            objects |= {canonical(path.name): (path, _parameters(each, path)) for path in each.objects}
+        siblings = {canonical(path.name): path for path in (*build.objects, *build.beside)}
         for name in _siblings_used(ko, siblings):
-            objects[name] = (siblings[name], {})
-        in_tree: dict[str, bytes] = {}
-        for path in (*(path for path, _ in objects.values()), ko):
-            in_tree |= with_dependencies(build.kernel, dependencies(path.read_bytes()))
-        loaded = guest.modules()
-        result = []
-        for name, image in in_tree.items():
-            if name not in loaded and name not in objects:
-                result.append(Subject(name, guest.put_bytes(image, f"{name}.ko")))
-        for name, (path, parameters) in objects.items():
-            result.append(Subject(name, guest.put(path), parameters))
-        return result
+            objects[name] = (siblings[name], _parameters(build, siblings[name]))
+        _load_in_tree(guest, build, [*(path for path, _ in objects.values()), ko], set(objects))
+        return [Subject(name, guest.put(path), parameters) for name, (path, parameters) in objects.items()]
+
+
+def bring(guest: Guest, needed: Sequence[Subject], subject: Subject) -> None:
+    """Load a module and before it what it needs, as far as they are not loaded. HarnessError with the log's
+    last lines when one cannot be.
+    """
+    for one in (*needed, subject):
+        mark = guest.log_mark()
+        if one.name not in guest.modules() and (answer := guest.load(one.path, one.parameters)) != OK:
+            said = [record.text for record in guest.log(mark)][-5:]
+            raise HarnessError(f"{one.name} cannot be loaded: {answer}", evidence=said)
+
+
+def _parameters(build: Build, ko: Path) -> Mapping[str, str]:
+    return build.module.expectation.of(canonical(ko.name)).params
+
+
+def _refuse_name_in_use(guest: Guest, name: str) -> None:
+    if name in guest.modules():
+        raise HarnessError(
+            f"the guest itself uses a module named {name}, which cannot be loaded twice nor be taken away",
+            hint=f"rename the module: obj-m := my_{name}.o",
+        )
+
+
+def _load_in_tree(guest: Guest, build: Build, kos: Sequence[Path], ours: set[str]) -> None:
+    """Load the kernel's own modules that are named in module.yaml, or that one of the .ko files needs.
+
+    By modprobe, with all that they depend on in turn.
+    """
+    expectation = build.module.expectation
+    for name in expectation.depends:
+        if name.startswith(IN_TREE):
+            words = [f"{key}={value}" for key, value in expectation.depends_params.get(name, {}).items()]
+            _modprobe(guest, build, name.removeprefix(IN_TREE), words)
+    wanted = dict.fromkeys(name for ko in kos for name in dependencies(ko.read_bytes()))
+    loaded = guest.modules()
+    for name in wanted:
+        if name not in ours and name not in loaded:
+            _modprobe(guest, build, name, [])
+    for name in dict.fromkeys(name for ko in kos for name in soft_dependencies(ko.read_bytes())):
+        if name not in ours and name not in loaded:
+            guest.run("modprobe", "-q", name)  # soft: it may be missing
+
+
+def _modprobe(guest: Guest, build: Build, name: str, words: Sequence[str]) -> None:
+    done = guest.run("modprobe", name, *words)
+    if done.returncode == 0:
+        return
+    said = done.output.splitlines()
+    if "not found" in done.output:
+        raise HarnessError(
+            f"{build.module.name} needs {name}, which {build.kernel.release} does not have",
+            evidence=said,
+            hint=f"name its folder in module.yaml: depends: [{name}]",
+        )
+    raise HarnessError(f"the kernel's own {name} cannot be loaded", evidence=said)
 
 
 @functools.cache

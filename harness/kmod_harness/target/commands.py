@@ -12,6 +12,7 @@ from typing import Literal
 
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
+from kmod_harness.module.vocabulary import KERNEL_ERRORS
 from kmod_harness.target.kmsg import KernelRecord, parse_kmsg
 from kmod_harness.target.proc import LoadedModule, Symbol, parse_kallsyms, parse_modules
 from kmod_harness.target.runner import KILLED, OK, Result, Runner
@@ -26,6 +27,19 @@ uname -m
 id -u
 build=/lib/modules/$(uname -r)/build
 [ -f "$build/Makefile" ] && command -v make gcc tar > /dev/null && echo yes || echo no
+"""
+
+
+# A driver's folder in sysfs has a link for each device that is bound to it, and one to its module.
+DRIVERS = """
+for driver in /sys/module/$1/drivers/*; do
+  [ -e "$driver" ] || continue
+  count=0
+  for link in "$driver"/*; do
+    [ ! -L "$link" ] || [ "${link##*/}" = module ] || count=$((count + 1))
+  done
+  echo "${driver##*/} $count"
+done
 """
 
 
@@ -132,7 +146,13 @@ class CommandTarget(abc.ABC):
         if result.returncode not in (0, 1) or not result.output.strip().isdigit():
             raise HarnessError(f"kmodctl {words[0]}: no answer", evidence=result.output.splitlines())
         number = int(result.output)
-        return errno.errorcode.get(number, f"errno {number}") if number else OK
+        names = {**errno.errorcode, **KERNEL_ERRORS}
+        return names.get(number, f"errno {number}") if number else OK
+
+    def drivers(self, name: str) -> dict[str, int]:
+        """See Target.drivers."""
+        lines = self._output("sh", "-c", DRIVERS, "sh", name).splitlines()
+        return {driver: int(count) for driver, _, count in (line.rpartition(" ") for line in lines)}
 
     def holders(self, name: str) -> tuple[str, ...]:
         """See Target.holders."""

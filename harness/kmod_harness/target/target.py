@@ -53,6 +53,9 @@ class Target(Protocol):
     def unload(self, name: str) -> str:
         """Unload a module, neither by force nor waiting for its users. Returns as `load` does."""
 
+    def drivers(self, name: str) -> dict[str, int]:
+        """The drivers of a loaded module ("pci:e1000"), and to how many devices each is bound."""
+
     def holders(self, name: str) -> tuple[str, ...]:
         """The modules that hold this one, sorted by name."""
 

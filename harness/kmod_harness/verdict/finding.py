@@ -12,9 +12,10 @@ from kmod_harness.verdict.observation import Round
 
 
 class Outcome(enum.Enum):
-    """What became of the module; all but PASSED count as a failed check."""
+    """What became of the module; all but PASSED and NO_DEVICE count as a failed check."""
 
     PASSED = "passed"  # every step was seen to go as expected
+    NO_DEVICE = "no-device"  # it refused to be loaded since its hardware is not there; else all was well
     FAILED = "failed"  # a step went otherwise, the kernel lives
     CRASHED = "crashed"  # the kernel killed the task or reported an oops; or nothing proves the contrary
     LOST = "lost"  # the connection to the guest broke
@@ -24,6 +25,7 @@ class Outcome(enum.Enum):
 
 SEVERITY = (
     Outcome.PASSED,
+    Outcome.NO_DEVICE,
     Outcome.FAILED,
     Outcome.CRASHED,
     Outcome.LOST,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from kmod_harness.module.expectation import Expectation, ExpectedSplat
+from kmod_harness.module.expectation import IN_TREE, Expectation, ExpectedSplat
 from kmod_harness.module.vocabulary import taint_bits, taint_letters, taint_meaning
 from kmod_harness.target.runner import OK
 from kmod_harness.verdict.finding import Finding, Outcome, outcome_of, worst
@@ -162,8 +162,11 @@ def _ending(observation: Observation) -> Iterator[Finding]:
 
 def _dependencies(expectation: Expectation, observation: Observation) -> Iterator[Finding]:
     seen = dict(observation.dependencies)
-    for name in dict.fromkeys((*expectation.depends, *seen)):
-        outcome = seen.get(name)
+    # Of the names in module.yaml each may stand for several modules, and the kernel's own are loaded apart.
+    for name in expectation.depends if not seen else ():
+        if not name.startswith(IN_TREE):
+            yield Finding(Outcome.CRASHED, f"dependency {name}: loading: expected ok, saw nothing")
+    for name, outcome in seen.items():
         if outcome != OK:
             yield Finding(
                 outcome_of(outcome), f"dependency {name}: loading: expected ok, saw {outcome or 'nothing'}"

@@ -54,3 +54,5 @@ class Observation:
     detail: str  # what was being done when it ended early, e.g. "unload vms, round 2"; else ""
     console_tail: tuple[str, ...]  # last lines of the serial console; without one, of the kernel log
     console_log: Path | None  # the whole of the console
+    # The drivers that the module registers, and to how many devices each was bound in the first round.
+    drivers: tuple[tuple[str, int], ...] = ()

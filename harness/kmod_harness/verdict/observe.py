@@ -78,6 +78,7 @@ class _Observer:
         self.doing = "before the first step"
         self.rounds: list[Round] = []
         self.dependencies: list[tuple[str, str]] = []
+        self.drivers: dict[str, int] = {}
         self.taint_before = target.taint()
         self._begin: int | None = None  # where the log was when the first step was taken
         self.taint_after: int | None = None
@@ -121,6 +122,8 @@ class _Observer:
             listed = loaded.get(name)
             memory = tuple(Memory(one.name, one.address, one.size) for one in loaded.values() if one.address)
             self._see(state=listed.state if listed else None, memory=memory)
+            if listed and number == 1 and listed.state == "Live":
+                self.drivers = self._target.drivers(name)
             if listed:
                 self._do(f"unload {name}, round {number}")
                 self._see(unload=self._target.unload(name))
@@ -148,6 +151,7 @@ class _Observer:
         return Observation(
             rounds=tuple(self.rounds),
             dependencies=tuple(self.dependencies),
+            drivers=tuple(self.drivers.items()),
             taint_before=self.taint_before,
             taint_after=self.taint_after,
             ending=self.ending,

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kmod_harness.module.expectation import Expectation
+from kmod_harness.module.vocabulary import NO_DEVICE
 from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.finding import Finding, Outcome, outcome_of
 from kmod_harness.verdict.observation import Ending, Observation, Round
+
+TELLING = ("EINVAL", "ENOENT")  # of which the log often tells more: a missing parameter, a missing symbol
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,25 @@ def _loaded_and_unloaded(current: Round, *, partial: bool) -> Iterator[Finding]:
         ("unloading", OK, current.unload),
     )
     for what, wanted, seen in steps:
-        if not (partial and seen is None):
+        if what == "loading" and seen in NO_DEVICE:
+            yield _no_device(current)
+        elif what == "loading" and seen in TELLING and current.records:
+            reason = f"round {current.number}: loading: expected ok, saw {seen}; the log says: "
+            yield Finding(Outcome.FAILED, reason + current.records[-1].text, current)
+        elif not (partial and seen is None):
             yield from _differs(current, what, wanted, seen)
         if seen != wanted:
             return  # what follows from it would only hide it
     if not (partial and current.listed_after is None):
         yield from _differs(current, "listed after unloading", False, current.listed_after)
+
+
+def _no_device(current: Round) -> Finding:
+    said = f"; the log says: {current.records[-1].text}" if current.records else ""
+    reason = f"round {current.number}: loading: {current.load}: its hardware is not here{said}"
+    return Finding(
+        Outcome.NO_DEVICE, f"{reason} (to expect that: `load: {current.load}` in module.yaml)", current
+    )
 
 
 def _refused(errno_name: str, current: Round) -> Iterator[Finding]:
