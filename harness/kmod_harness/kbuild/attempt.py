@@ -159,7 +159,7 @@ class Bench:
                 sandbox, deadline=deadline, log_to=self.work.log, check=False, on_line=counted.count
             )
         except (DeadlineError, _EndlessError) as error:
-            ended = f"kmod-harness stopped it: {error.message}"
+            ended = "kmod-harness stopped it: " + error.message.partition(" (")[0]
             lines = [
                 *self.work.log.read_text(errors="replace", encoding="utf-8").splitlines()[-output.TAIL_LINES :],
                 f"*** {ended}",
