@@ -24,6 +24,9 @@ class FakeTarget(CommandTarget):
     def modules(self) -> dict[str, LoadedModule]:
         return dict(self.loaded)
 
+    def drivers(self, name: str) -> dict[str, int]:
+        return {}
+
     def load(self, path: str, parameters: Mapping[str, str] | None = None, **_: object) -> str:
         name = Path(path).stem
         self.loaded[name] = LoadedModule(name, 1, 0, (), "Live", "")
