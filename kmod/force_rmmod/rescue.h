@@ -11,6 +11,7 @@ struct module;
 /* As the parameters of the same names are when the case begins. */
 struct fr_options {
 	bool force;	/* take a risk, named in the log, when proof is missing */
+	bool risk_panic; /* with that: free what may be alive */
 	bool explain;	/* tell what is found, and do nothing */
 	bool scan;	/* search memory for what leads into the victim */
 };

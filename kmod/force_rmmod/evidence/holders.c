@@ -406,12 +406,10 @@ int fr_holders_check(struct fr_rescue *rescue, bool but_waiters)
 		pr_err("refused: a living task runs in %s\n", rescue->victim->name);
 	if (held < 0)
 		return held;
-	/* The count is reset: one more reference given back, and rmmod finds it too small. */
 	if (held && force)
-		pr_warn("force: %s is given up although it is in use: remove it before that ends\n",
-			rescue->victim->name);
+		pr_warn("force: %s is given up although it is in use\n", rescue->victim->name);
 	else if (held)
 		pr_err("refused: %s is in use\n", rescue->victim->name);
 
-	return inside || (held && !force) ? -EBUSY : 0;
+	return inside || (held && !force) ? -EBUSY : held;
 }

@@ -47,7 +47,7 @@ static int fr_guard_clear(void *data)
 	if (ret >= 0)
 		ret = fr_holders_check(rescue, false);
 	if (!ret)
-		ret = fr_proof_check(rescue);
+		ret = fr_scan_done(rescue) && fr_proof_check(rescue) ? -EBUSY : 0;
 
 	return ret;
 }

@@ -16,6 +16,8 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 
+#include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -128,6 +130,14 @@ static int fr_device_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_device_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct device *dev = object;
+
+	fr_devres_cover(dev, covered);
+	fr_sysfs_cover(&dev->kobj, covered);
+}
+
 static void fr_device_put(void *object)
 {
 	put_device(object);
@@ -139,5 +149,6 @@ const struct fr_kind fr_kind_device = {
 	.find = fr_device_find,
 	.check = fr_device_check,
 	.undo = fr_device_undo,
+	.cover = fr_device_cover,
 	.put = fr_device_put,
 };

@@ -14,6 +14,8 @@
 #include <linux/module.h>
 #include <linux/platform_device.h>
 
+#include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -90,6 +92,14 @@ static int fr_platform_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_platform_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct device *dev = object;
+
+	fr_devres_cover(dev, covered);
+	fr_sysfs_cover(&dev->kobj, covered);
+}
+
 static void fr_platform_put(void *object)
 {
 	put_device(object);
@@ -101,5 +111,6 @@ const struct fr_kind fr_kind_platform = {
 	.find = fr_platform_find,
 	.check = fr_platform_check,
 	.undo = fr_platform_undo,
+	.cover = fr_platform_cover,
 	.put = fr_platform_put,
 };

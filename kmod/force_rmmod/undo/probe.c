@@ -27,6 +27,8 @@
 #include <linux/sysfs.h>
 #include <linux/wait.h>
 
+#include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -70,6 +72,14 @@ static int fr_probe_collect(struct device *dev, void *data)
 		get_device(dev);
 
 	return ret;
+}
+
+static void fr_probe_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct device *dev = object;
+
+	fr_devres_cover(dev, covered);
+	fr_sysfs_cover(&dev->kobj, covered);
 }
 
 static void fr_probe_put(void *object)
@@ -293,5 +303,6 @@ const struct fr_kind fr_kind_half_probed = {
 	.check = fr_probe_check,
 	.undo = fr_probe_undo,
 	.unbinds = fr_probe_device,
+	.cover = fr_probe_cover,
 	.put = fr_probe_put,
 };

@@ -24,10 +24,13 @@
 #include <linux/string.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "undo/finds.h"
 #include "undo/undo.h"
+#include "victim/victim.h"
 
 static const struct fr_kind *const fr_kinds[] = {
+	&fr_kind_reader,
 	&fr_kind_half_probed,
 	&fr_kind_timer,
 	&fr_kind_hrtimer,
@@ -311,4 +314,33 @@ void fr_undo_steps(struct fr_rescue *rescue)
 		list_move(&find->list, &told.list);
 	}
 	fr_finds_forget(&told);
+}
+
+/*
+ * What undoing takes away: the object, if it was allocated, else the victim's variable
+ * that it lies in, and what more its row knows of.
+ */
+static void fr_undo_cover_one(struct fr_rescue *rescue, const struct fr_find *find,
+			      struct fr_extents *covered)
+{
+	unsigned long start, size;
+
+	if (!fr_victim_has(rescue->victim, find->object))
+		fr_extents_add_object(covered, find->object);
+	else if (fr_owners_variable_at(rescue->victim, (unsigned long)find->object, &start,
+				       &size))
+		fr_extents_add(covered, start, start + size);
+	if (find->kind->cover)
+		find->kind->cover(rescue, find->object, covered);
+}
+
+void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered)
+{
+	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = true };
+	struct fr_find *find;
+
+	fr_undo_find(rescue, FR_REPAIR, FR_STAGES - 1, &finds);
+	list_for_each_entry(find, &finds.list, list)
+		fr_undo_cover_one(rescue, find, covered);
+	fr_finds_forget(&finds);
 }

@@ -11,6 +11,7 @@
 
 struct device;
 struct device_driver;
+struct kobject;
 
 enum fr_stage {
 	FR_REPAIR,	/* half-done things, which would stand in the way */
@@ -21,6 +22,7 @@ enum fr_stage {
 	FR_STAGES,
 };
 
+struct fr_extents;
 struct fr_finds;
 
 struct fr_kind {
@@ -31,6 +33,8 @@ struct fr_kind {
 	/* Whether undo can be called: an errno if not. May be NULL; may sleep. */
 	int (*check)(struct fr_rescue *rescue, void *object);
 	int (*undo)(struct fr_rescue *rescue, void *object);
+	/* Adds what goes with the object, beside itself; may be NULL. */
+	void (*cover)(struct fr_rescue *rescue, void *object, struct fr_extents *covered);
 	/* The device that undo lets go of its driver if the victim stays. May be NULL. */
 	struct device *(*unbinds)(void *object);
 	/* Gives back what find took to keep the object; may be NULL. */
@@ -50,6 +54,9 @@ int fr_undo(struct fr_rescue *rescue, bool apply);
 /* Tells what it would do, as far as can be told before anything has been done. */
 void fr_undo_steps(struct fr_rescue *rescue);
 
+/* Adds what undoing all of that takes away. */
+void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered);
+
 /* Held by whoever undoes anything: it is done for one victim at a time. */
 extern struct mutex fr_undo_lock;
 
@@ -68,6 +75,9 @@ bool fr_probe_is_half(const struct device *dev, const struct module *victim);
 bool fr_probe_is_unfinished(const struct device *dev, const struct module *victim);
 bool fr_probe_finish(struct device *dev);
 
+/* sysfs.c: adds what leads from the folder of an object, and all below it, to it. */
+void fr_sysfs_cover(struct kobject *kobj, struct fr_extents *covered);
+
 /*
  * remove.c: keeps a driver's remove from being called, until it is put back;
  * false if that cannot be done for a driver of its bus.
@@ -85,6 +95,7 @@ void fr_remove_restore(const struct module *victim, struct device_driver *drv,
 bool fr_remove_is_known(const struct module *victim, struct device_driver *drv);
 
 /* <kind>.c: rows of the table in undo.c */
+extern const struct fr_kind fr_kind_reader;
 extern const struct fr_kind fr_kind_half_probed;
 extern const struct fr_kind fr_kind_driver;
 extern const struct fr_kind fr_kind_platform;

@@ -16,6 +16,7 @@ enum exit_code {
 	REFUSED = 1,	/* the module or the kernel said no; the victim was not touched */
 	FAILED = 2,	/* it went wrong on the way, or nobody knows how far it got */
 	USAGE = 3,
+	RETIRED = 4,	/* it could not be proven dead: it has another name, and stays */
 };
 
 /* image.c: the rescue module, force_rmmod.ko */
@@ -70,7 +71,7 @@ int calls_delete(const char *name);
 /* The same of one that is loaded already, as the guard: it stays. */
 struct request {
 	const char *name;
-	bool force, explain, no_scan;
+	bool force, risk_panic, explain, no_scan;
 };
 
 bool calls_guard_is_loaded(void);
@@ -102,6 +103,7 @@ struct line {
 };
 
 const struct line *report_lines(void);
+const char *report_retired(void);	/* what the victim is now, or NULL */
 const char *report_refusal(void);	/* the last step that was a refusal, or NULL */
 
 bool report_begins(const char *text);	/* whether a step is the first about the target */

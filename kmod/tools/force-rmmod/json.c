@@ -3,7 +3,8 @@
  * json.c - all that was said, as one JSON object
  *
  *	target		the name of the module
- *	outcome		rescued, removable, explained, refused, interrupted, failed, usage
+ *	outcome		rescued, retired, removable, explained, refused, interrupted, failed,
+ *			usage
  *	reason		one line for people
  *	exit_code	the program's
  *	kernel		its release

@@ -9,12 +9,13 @@
 
 #define TARGET_PREFIX "target: "
 #define REFUSED_PREFIX "refused: "
+#define RETIRED_PREFIX "retired: "
 #define TOUCHED_PREFIX "undo: "
 #define MISSING_PREFIX "refused: not found: "
 
 static struct report_options report;
 static struct line *first, **last = &first;
-static const char *refusal;
+static const char *refusal, *retired;
 static bool begun, touched, missing;
 
 void report_begin(const struct report_options *options)
@@ -55,6 +56,8 @@ void report_step(int level, const char *text)
 	}
 	if (kept && !strncmp(kept, REFUSED_PREFIX, strlen(REFUSED_PREFIX)))
 		refusal = kept + strlen(REFUSED_PREFIX);
+	if (kept && begun && !strncmp(kept, RETIRED_PREFIX, strlen(RETIRED_PREFIX)))
+		retired = kept + strlen(RETIRED_PREFIX);
 	if (begun && !strncmp(text, TOUCHED_PREFIX, strlen(TOUCHED_PREFIX)))
 		touched = true;
 	if (!strncmp(text, MISSING_PREFIX, strlen(MISSING_PREFIX)))
@@ -71,6 +74,11 @@ const struct line *report_lines(void)
 const char *report_refusal(void)
 {
 	return refusal;
+}
+
+const char *report_retired(void)
+{
+	return retired;
 }
 
 bool report_touched(void)
