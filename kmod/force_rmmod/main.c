@@ -198,6 +198,7 @@ static int fr_stay(struct module *victim, int state)
 		fr_victim_release(victim, state);
 		return ret;
 	}
+	fr_guard_forget(victim);
 
 	return -EUCLEAN;
 }

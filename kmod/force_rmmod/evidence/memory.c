@@ -14,6 +14,7 @@
  */
 #include <linux/completion.h>
 #include <linux/cpumask.h>
+#include <linux/irq_work.h>
 #include <linux/jiffies.h>
 #include <linux/kernel.h>
 #include <linux/magic.h>
@@ -426,6 +427,41 @@ bool fr_area_find(unsigned long address, struct fr_extent *area)
 }
 
 /* ---- stacks ---- */
+
+struct fr_interrupt {
+	struct irq_work work;
+	unsigned long stack;	/* an address on it */
+};
+
+static void fr_interrupt_comes(struct irq_work *work)
+{
+	struct fr_interrupt *interrupt = container_of(work, struct fr_interrupt, work);
+
+	interrupt->stack = (unsigned long)&interrupt;
+}
+
+/* An interrupt finds us there, in the kernel, and so takes its own stack. */
+bool fr_stack_of_interrupts(int cpu, struct fr_extent *area)
+{
+	struct fr_interrupt interrupt = { };
+	cpumask_var_t before;
+
+	if (!zalloc_cpumask_var(&before, GFP_KERNEL))
+		return false;
+
+	cpumask_copy(before, current->cpus_ptr);
+	if (!set_cpus_allowed_ptr(current, cpumask_of(cpu))) {
+		init_irq_work(&interrupt.work, fr_interrupt_comes);
+		irq_work_queue(&interrupt.work);
+		irq_work_sync(&interrupt.work);
+		set_cpus_allowed_ptr(current, before);
+	}
+	free_cpumask_var(before);
+
+	return compat_is_module_address((void *)interrupt.stack) &&
+	       fr_area_find(interrupt.stack, area) &&
+	       interrupt.stack - (unsigned long)current->stack >= THREAD_SIZE;
+}
 
 static bool fr_stack_has_task(unsigned long start)
 {

@@ -7,6 +7,7 @@
  * is an owner and a field of it. All of it goes when the module is freed, or is only
  * remembered and never followed.
  */
+#include <linux/cpumask.h>
 #include <linux/ftrace.h>
 #include <linux/jump_label.h>
 #include <linux/kernel.h>
@@ -400,6 +401,20 @@ static void fr_place_execmem(struct fr_world *world)
 }
 #endif
 
+/*
+ * What is left on the stacks of interrupts: those that ran in the victim are over, and
+ * whoever makes one run there again is found.
+ */
+static void fr_place_interrupts(struct fr_world *world)
+{
+	struct fr_extent area;
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		if (fr_stack_of_interrupts(cpu, &area))
+			fr_place(world, (void *)area.start, area.end - area.start);
+}
+
 bool fr_places(struct fr_world *world)
 {
 	bool all = fr_place_sysfs(world);
@@ -411,6 +426,7 @@ bool fr_places(struct fr_world *world)
 	fr_place_events(world);
 	fr_place_lists(world);
 	fr_place_execmem(world);
+	fr_place_interrupts(world);
 	fr_extents_sort(&world->places);
 
 	return all && !world->places.full;

@@ -242,13 +242,20 @@ static bool fr_word_is_allocators(const struct fr_world *world, const struct fr_
 
 static bool fr_word_is_free(struct fr_world *world, const struct fr_slab *slab)
 {
+	size_t i;
+
 	if (!world->slabs_known)
 		return false;
 	if (fr_slab_is_free(slab))
 		return true;
-	if (!world->shrinks)
+	if (!world->can_shrink)
 		return false;
 
+	/* Once a round; the last caches are remembered. */
+	for (i = 0; i < FR_WORLD_SHRUNK; i++)
+		if (world->shrunk[i] == slab->cache)
+			return false;
+	world->shrunk[world->shrinks++ % FR_WORLD_SHRUNK] = slab->cache;
 	kmem_cache_shrink(slab->cache);
 	return fr_slab_is_free(slab);
 }
@@ -267,15 +274,13 @@ static enum fr_word fr_word_slab(struct fr_world *world, const struct fr_slab *s
 }
 
 /*
- * Variables in which an address is only remembered: the registers at the last oops, the
- * tables of the module that came last, which were sorted; the tree of all modules; and
- * the stacks of interrupts that are over.
+ * Variables in which an address is only remembered: the registers at the last oops, and
+ * the tables of the module that came last, which were sorted; and the tree of modules.
  */
 static bool fr_word_is_remembered(const char *variable)
 {
 	static const char *const names[] = {
 		"exec_summary_regs+", "cur_orc_table+", "cur_orc_ip_table+", "mod_tree+",
-		"irq_stack_backing_store+", "exception_stacks+", "entry_stack_storage+",
 	};
 	size_t i;
 
@@ -529,6 +534,7 @@ static int fr_world_rounds(struct fr_world *world, const void *ours, size_t size
 		if (ret)
 			return ret;
 		world->explained = 0;
+		memset(world->shrunk, 0, sizeof(world->shrunk));
 		fr_world_round(world);
 		fr_extents_sort(&world->fresh);
 		if (!world->alive && world->fresh.count)
@@ -588,7 +594,7 @@ int fr_world_judge(struct fr_rescue *rescue, void (*cover)(struct fr_rescue *res
 	rcu_barrier();
 	synchronize_rcu();
 	world->slabs_known = fr_slab_is_known();
-	world->shrinks = world->slabs_known && fr_slab_can_shrink();
+	world->can_shrink = world->slabs_known && fr_slab_can_shrink();
 	if (cover) {
 		cover(rescue, &world->covered);
 		fr_extents_sort(&world->covered);

@@ -30,6 +30,7 @@ struct fr_alias {
 #define FR_WORLD_PLACES 32768
 #define FR_WORLD_WORDS 65536
 #define FR_WORLD_ALIASES 8192
+#define FR_WORLD_SHRUNK 16
 
 struct fr_world {
 	struct fr_rescue *rescue;
@@ -46,7 +47,9 @@ struct fr_world {
 	size_t count;
 	struct fr_alias *aliases;
 	size_t alias_count;
-	bool slabs_known, shrinks;
+	bool slabs_known, can_shrink;
+	struct kmem_cache *shrunk[FR_WORLD_SHRUNK];
+	unsigned int shrinks;
 	unsigned int explained, alive;
 };
 
@@ -84,6 +87,9 @@ void fr_alias_fill(struct fr_alias *aliases, size_t count);
 
 /* Whether an address where memory is mapped page by page lies in a stack that no task has. */
 bool fr_stack_is_dead(unsigned long address);
+
+/* Where the stack for interrupts of a processor is; false if that is not mapped like that. */
+bool fr_stack_of_interrupts(int cpu, struct fr_extent *area);
 
 /* What is mapped around such an address; false if it has no end within reason. */
 bool fr_area_find(unsigned long address, struct fr_extent *area);
