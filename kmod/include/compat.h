@@ -53,7 +53,8 @@
 #define COMPAT_PRIVATE \
 	"module_use, module_param_attrs, idempotent, async_entry, worker, " \
 	"device_private, driver_private, subsys_private, kobj_map, " \
-	"char_device_struct, workqueue_struct, kmem_cache, " \
+	"char_device_struct, workqueue_struct, kmem_cache, slab, slab_sheaf, " \
+	"static_call_mod, static_key_mod, module_sect_attrs, execmem_cache, " \
 	"proc_dir_entry, debugfs_inode_info, kernfs_root, mutex, hrtimer_clock_base"
 
 /*

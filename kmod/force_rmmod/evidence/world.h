@@ -53,7 +53,7 @@ struct fr_world {
 	unsigned int explained, alive;
 };
 
-/* world.c */
+/* extents.c */
 void fr_extents_add(struct fr_extents *extents, unsigned long start, unsigned long end);
 /* All of an allocation, given an address in it. */
 void fr_extents_add_object(struct fr_extents *extents, const void *address);
