@@ -72,7 +72,7 @@ static bool fr_tell_stays(struct fr_rescue *rescue, int verdict)
 	if (verdict == FR_SOUND || verdict == FR_HALF)
 		return false;
 
-	return verdict == FR_LEAKED || !fr_scan_done(rescue) ||
+	return rescue->kept_count || verdict == FR_LEAKED || !fr_scan_done(rescue) ||
 	       fr_world_judge(rescue, fr_undo_cover);
 }
 

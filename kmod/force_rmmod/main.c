@@ -175,7 +175,8 @@ static bool fr_must_stay(struct fr_rescue *rescue, int verdict, int undone)
 	if (verdict == FR_HALF)
 		return false;
 
-	alive = undone < 0 || verdict == FR_LEAKED || fr_proof_check(rescue);
+	alive = undone < 0 || rescue->kept_count || verdict == FR_LEAKED ||
+		fr_proof_check(rescue);
 	if (!alive || !rescue->options.force || !rescue->options.risk_panic)
 		return alive;
 

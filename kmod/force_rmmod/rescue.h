@@ -25,6 +25,8 @@ struct fr_scanned {
 /* All undone things, for one line of the log. */
 #define FR_UNDONE_SIZE 400
 
+#define FR_KEPT 64
+
 struct fr_rescue {
 	struct module *victim;
 	struct fr_options options;
@@ -33,6 +35,8 @@ struct fr_rescue {
 	struct fr_scanned scanned;
 	struct fr_journal *journal;	/* what its guarded call has registered, or NULL */
 	char undone[FR_UNDONE_SIZE];
+	const void *kept[FR_KEPT];	/* objects that nobody can undo, with which it stays */
+	size_t kept_count;
 };
 
 /* What is called for a word that is, or may be, the victim's; non-zero ends the walk. */

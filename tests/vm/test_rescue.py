@@ -396,15 +396,20 @@ def test_in_use_in_a_dead_asynchronous_probe(guest: Guest, upload: Upload) -> No
     assert len(find_splats(guest.log())) == 1
 
 
-def test_half_unregistered_is_refused(guest: Guest, upload: Upload) -> None:
+def test_half_unregistered_is_retired(guest: Guest, upload: Upload) -> None:
     """Exit died while the driver core took its driver apart: nobody can do that once more."""
     faults, rescue = upload("faults"), upload("force_rmmod")
     assert guest.load(faults, {"scenario": "probe_remove"}) == OK
     assert guest.unload("faults") == KILLED
-    for _ in range(2):
-        assert guest.load(rescue, {"target": "faults"}, call="init") == "ENOTSUP", rescue_log(guest)
-        assert "driver faults_probe: somebody died who unregistered it" in rescue_log(guest)
-        assert guest.initstate("faults") == "going"
+    assert guest.load(rescue, {"target": "faults", "explain": "1"}, call="init") == OK
+    assert rescue_log(guest)[-1] == "outcome: would be retired", rescue_log(guest)
+    assert guest.unload("force_rmmod") == OK
+    assert guest.load(rescue, {"target": "faults"}, call="init") == RETIRED, rescue_log(guest)
+    assert "driver faults_probe: somebody died who unregistered it" in rescue_log(guest)
+    assert "stays: driver faults_probe of bus platform cannot be undone" in rescue_log(guest)
+    assert guest.load(faults, call="finit") == OK
+    assert guest.unload("faults") == OK
+    assert guest.initstate("faults~1") == "going"
     assert len(find_splats(guest.log())) == 1
 
 

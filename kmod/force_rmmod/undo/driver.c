@@ -106,7 +106,7 @@ static int fr_driver_check(struct fr_rescue *rescue, void *object)
 
 	if (!klist_node_attached(&priv->knode_bus)) {
 		pr_err("driver %s: somebody died who unregistered it\n", drv->name);
-		return -EOPNOTSUPP;
+		return -ENOTRECOVERABLE;
 	}
 
 	return driver_for_each_device(drv, NULL, rescue->victim, fr_driver_check_device);

@@ -199,12 +199,14 @@ int fr_probe_check_lock(const struct module *victim, struct device *dev)
 {
 	if (fr_probe_is_leaving(dev)) {
 		pr_err("device %s: somebody died who unregistered it\n", dev_name(dev));
-		return -EOPNOTSUPP;
+		return -ENOTRECOVERABLE;
 	}
 	if (fr_probe_is_half(dev, victim) || fr_tasks_can_lock(&dev->mutex, dev_name(dev)))
 		return 0;
 
-	return -EBUSY;
+	return fr_tasks_lock(&dev->mutex, (char *)dev - FR_PROBE_BEFORE,
+			     FR_PROBE_BEFORE + sizeof(*dev)) == FR_LOCK_DEAD ? -ENOTRECOVERABLE :
+									       -EBUSY;
 }
 
 static int fr_probe_check(struct fr_rescue *rescue, void *object)

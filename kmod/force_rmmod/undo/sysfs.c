@@ -172,7 +172,7 @@ static int fr_sysfs_check(struct fr_rescue *rescue, void *object)
 	const char *group;
 
 	fr_sysfs_object(compat_kernfs_parent(node), &group);
-	return group && fr_sysfs_is_binary(node) ? -EOPNOTSUPP : 0;
+	return group && fr_sysfs_is_binary(node) ? -ENOTRECOVERABLE : 0;
 }
 
 static int fr_sysfs_undo(struct fr_rescue *rescue, void *object)

@@ -114,12 +114,25 @@ static bool fr_undo_is_before(const struct fr_find *one, const struct fr_find *o
 	return one->order > other->order;
 }
 
+/* What nobody can undo, because who was about to died in the middle. */
+static bool fr_undo_stays(const struct fr_rescue *rescue, const struct fr_find *find)
+{
+	size_t i;
+
+	for (i = 0; i < rescue->kept_count; i++)
+		if (rescue->kept[i] == find->object)
+			return true;
+
+	return false;
+}
+
 static struct fr_find *fr_undo_first(struct fr_finds *finds)
 {
 	struct fr_find *find, *best = NULL;
 
 	list_for_each_entry(find, &finds->list, list)
-		if (!best || fr_undo_is_before(find, best))
+		if (!fr_undo_stays(finds->rescue, find) &&
+		    (!best || fr_undo_is_before(find, best)))
 			best = find;
 
 	return best;
@@ -240,6 +253,11 @@ static int fr_undo_agree(struct fr_rescue *rescue, const struct fr_find *find)
 {
 	int ret = fr_undo_check(rescue, find);
 
+	if (ret == -ENOTRECOVERABLE && !rescue->repairs_only && rescue->kept_count < FR_KEPT) {
+		pr_warn("stays: %s %s cannot be undone\n", find->kind->name, find->text);
+		rescue->kept[rescue->kept_count++] = find->object;
+		return 0;
+	}
 	if (ret)
 		pr_err("refused: %s %s cannot be undone\n", find->kind->name, find->text);
 
@@ -313,6 +331,7 @@ void fr_undo_steps(struct fr_rescue *rescue)
 		pr_info("step: undo %s %s\n", find->kind->name, find->text);
 		list_move(&find->list, &told.list);
 	}
+	fr_finds_forget(&finds);
 	fr_finds_forget(&told);
 }
 
@@ -341,6 +360,7 @@ void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered)
 
 	fr_undo_find(rescue, FR_REPAIR, FR_STAGES - 1, &finds);
 	list_for_each_entry(find, &finds.list, list)
-		fr_undo_cover_one(rescue, find, covered);
+		if (!fr_undo_stays(rescue, find))
+			fr_undo_cover_one(rescue, find, covered);
 	fr_finds_forget(&finds);
 }

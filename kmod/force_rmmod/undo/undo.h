@@ -30,7 +30,10 @@ struct fr_kind {
 	enum fr_stage stage;
 	/* Calls fr_found() for each; an errno refuses the rescue. */
 	int (*find)(struct fr_rescue *rescue, struct fr_finds *finds);
-	/* Whether undo can be called: an errno if not. May be NULL; may sleep. */
+	/*
+	 * Whether undo can be called: an errno if not, ENOTRECOVERABLE if nobody ever can.
+	 * May be NULL; may sleep.
+	 */
 	int (*check)(struct fr_rescue *rescue, void *object);
 	int (*undo)(struct fr_rescue *rescue, void *object);
 	/* Adds what goes with the object, beside itself; may be NULL. */
@@ -62,7 +65,7 @@ extern struct mutex fr_undo_lock;
 
 /*
  * probe.c: 0, or -EBUSY if a device's lock cannot be had; that of a
- * half-probed one can, when that has been undone. Or -EOPNOTSUPP for one that
+ * half-probed one can, when that has been undone. Or -ENOTRECOVERABLE for one that
  * cannot be unregistered, since somebody died in the middle of that.
  */
 int fr_probe_check_lock(const struct module *victim, struct device *dev);
