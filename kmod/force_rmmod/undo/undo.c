@@ -355,7 +355,9 @@ static void fr_undo_cover_one(struct fr_rescue *rescue, const struct fr_find *fi
 
 void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered)
 {
-	struct fr_finds finds = { .list = LIST_HEAD_INIT(finds.list), .quiet = true };
+	struct fr_finds finds = {
+		.rescue = rescue, .list = LIST_HEAD_INIT(finds.list), .quiet = true,
+	};
 	struct fr_find *find;
 
 	fr_undo_find(rescue, FR_REPAIR, FR_STAGES - 1, &finds);
