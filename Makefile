@@ -4,6 +4,7 @@
 #   make test-every-kernel   the long tests on all kernels, where make test gives each case to one of them
 #   make check      what needs no virtual machine: formats, types, unit tests
 #   make docs       the figures of docs/ and the recorded terminal anew
+#   make field-trial   other people's modules: Debian's dkms packages; RELEASE=bookworm KERNELS=6.1
 #   make benchmark  how fast all this is here, beside its goals; OPTIONS="--only clone --quiet 60"
 # KERNELS="5.10 6.12" chooses the kernels of vm-test.
 
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 kernel_options = $(foreach kernel,$(1),--kernel $(kernel))
 
-.PHONY: vm-test test test-every-kernel check benchmark docs clean setup
+.PHONY: field-trial vm-test test test-every-kernel check benchmark docs clean setup
 
 vm-test: setup
 	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
@@ -34,6 +35,11 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/pytest -m "not vm" tests
+
+# Every NAME-dkms package of a Debian release, beside dkms itself; hours for all of them.
+RELEASE ?= bookworm
+field-trial: setup
+	$(BIN)/python -m benchmarks.field_trial --release $(RELEASE) --kernel $(firstword $(KERNELS)) $(OPTIONS)
 
 benchmark: setup
 	$(BIN)/python -m benchmarks.speed $(OPTIONS)

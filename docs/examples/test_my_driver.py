@@ -3,7 +3,6 @@ import pytest
 
 
 @pytest.mark.vm
-def test_attribute(guest, build_module):
-    (ko,) = build_module("~/src/my_driver")
-    assert guest.load(guest.put(ko), {"debug": "1"}) == "ok"
+def test_attribute(guest, load_module):
+    load_module("~/src/my_driver", debug=1)
     assert guest.read("/sys/module/my_driver/parameters/debug") == "Y\n"
