@@ -73,7 +73,9 @@ def build(given: Given) -> Exit:
         kernels = workbench.kernels(given.kernels or (DEFAULT_KERNEL,))
         builds = workbench.build([(one, kernel) for kernel in kernels for one in modules])
     print_builds(builds, sys.stdout)
-    return Exit.CHECK_FAILED if any(one.state == "failed" for one in builds) else Exit.OK
+    if any(one.state == "failed" for one in builds):
+        return Exit.CHECK_FAILED
+    return Exit.NO_VERDICT if any(one.state == "impossible" for one in builds) else Exit.OK
 
 
 @namespace.command
@@ -115,7 +117,7 @@ def shell(given: Given) -> Exit:
     with _workbench(given) as workbench:
         kernel = workbench.kernel(given.kernel or DEFAULT_KERNEL)
         builds = workbench.build([(one, kernel) for one in modules])
-        if any(one.state == "failed" for one in builds):
+        if not all(one.objects for one in builds):
             print_builds(builds, sys.stdout)
             return Exit.CHECK_FAILED
         with workbench.fleet.machine(kernel, "shell") as (running, guest):

@@ -166,7 +166,7 @@ class Workbench:
             yield
             return
         build = self._builds[rescue_module().path, kernel.spec]
-        if build.state == "failed":
+        if not build.objects:
             raise HarnessError("the guard does not build", evidence=build.problems, log=build.log)
         outcome = guest.load(guest.put(build.objects[0]), {"guard": "*"}, call="init")
         if outcome != OK:
