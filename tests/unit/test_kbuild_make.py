@@ -510,6 +510,15 @@ def test_dkms_conf_with_patch_scripts_and_its_own_command(build: Builder, folder
     assert (folder / "mod.c").read_text() == "int x;\n"
 
 
+def test_name_and_version_that_dkms_conf_computes(build: Builder, folder: Path) -> None:
+    dkms_conf(
+        folder, 'MAKE[0]="make -C $kernel_source_dir M=$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build"\n'
+    )
+    text = (folder / "dkms.conf").read_text()
+    (folder / "dkms.conf").write_text(text.replace('"1.0"', '"$(echo 2.5)"'))
+    assert (build().way, build().problems) == ("dkms.conf", ())
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -620,7 +629,9 @@ def test_a_header_that_is_there_but_not_found(build: Builder, folder: Path) -> N
 
 
 def test_rust_has_no_verdict(build: Builder, folder: Path) -> None:
-    (folder / "mod.rs").write_text("//! nothing\n")
+    (folder / "tool.rs").write_text("//! of a program\n")
+    assert build().state == "built"
+    (folder / "mod.c").rename(folder / "mod.rs")
     result = build()
     assert (result.state, result.problems) == (
         "impossible",

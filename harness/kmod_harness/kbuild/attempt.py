@@ -122,6 +122,8 @@ class Bench:
             return Attempt("dkms.conf", tuple(done.lines()), (), tuple(problems), ())
         if conf.excluded:
             return Attempt("dkms.conf", (), (), (), (), excluded=f"dkms.conf: {conf.excluded}")
+        if (conf.name, conf.version) != (name, version):  # it computes them
+            view = self._dkms_view(conf.name, conf.version or "0")
         words = shlex.join([f"-j{self.jobs}", *self._common()])
         script = dkms.build_script(
             conf, tree=tree_link(request.kernel), folder=view.cwd, release=request.kernel.release, words=words

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from kmod_harness.base.errors import UsageError
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
 from kmod_harness.kbuild.objects import object_problems
+from kmod_harness.kbuild.ways import Folder
 from kmod_harness.kernels.debian import debian_release_of
 from kmod_harness.kernels.dkms_packages import fetch_dkms, one_dkms_folder, tools_of, unpack_deb
 from kmod_harness.kernels.kernel import Kernel
@@ -62,9 +63,9 @@ def judge_object(path: Path, kernel: Kernel) -> tuple[Sequence[str], str | None]
     return problems, f"--kernel {release[1]}" if release else None
 
 
-def rust_problem(names: Sequence[str], configuration: str) -> str | None:
-    """Why nothing can be said about a module in Rust; None for others."""
-    if not any(name.endswith(".rs") for name in names):
+def rust_problem(names: Collection[str], folder: Folder, configuration: str) -> str | None:
+    """Why nothing can be said about a module in Rust; None for others. names: all files of the folder."""
+    if not any(f"{name}.rs" in names and f"{name}.c" not in names for name in folder.objects()):
         return None
     if "\nCONFIG_RUST=y\n" not in f"\n{configuration}\n":
         return "a module in Rust, and this kernel has no CONFIG_RUST: no verdict"

@@ -198,8 +198,10 @@ def build_module(request: Request, settings: Settings, progress: Progress, jobs:
         found = sources.scan(request.module.path)
     except sources.TooLargeError as error:
         raise UsageError(str(error), hint="give the folder of the module alone") from error
-    if why := rust_problem(list(found), _configuration(request.kernel)):
-        return _impossible(request, why)
+    if any(name.endswith(".rs") for name in found):
+        folder = read_folder(request.module.path, found)
+        if why := rust_problem(found, folder, _configuration(request.kernel)):
+            return _impossible(request, why)
     base_key = request.base_key(found)
     if artefact := find_artefact(settings, base_key):
         return _succeeded(request, artefact, "unchanged", began)

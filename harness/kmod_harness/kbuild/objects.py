@@ -86,7 +86,8 @@ def object_problems(path: Path, kernel: Kernel) -> list[str]:
 
 def _differences(path: Path, facts: ObjectFacts, kernel: Kernel) -> list[str]:
     """What differs from the kernel's own modules although the release is the same."""
-    own = own_module_facts(kernel.modules)
+    # In a build tree there may be modules of an earlier configuration.
+    own = own_module_facts(kernel.modules) if kernel.modules != kernel.build_tree else None
     if own is None:
         return []
     if own.vermagic and facts.vermagic and own.vermagic.split() != facts.vermagic.split():

@@ -49,6 +49,10 @@ class Folder:
         asked = dict.fromkeys(name for text in self.texts.values() for name in text.options)
         return [name for name in asked if not re.search(rf"^{name}=m$", configuration, re.MULTILINE)]
 
+    def objects(self) -> list[str]:
+        """The modules that are asked for, as paths without ending."""
+        return [str(PurePath(name).parent / one) for name, text in self.texts.items() for one in text.objects]
+
     def below(self) -> list[str]:
         """The sub-folders with an obj-m, but those that another of them leads to."""
         found = [PurePath(name).parent for name, text in self.texts.items() if text.objects or text.folders]
