@@ -117,6 +117,19 @@ def test_other_build_id_is_not_from_this_ko(ko: Path) -> None:
     assert f"is not the .ko that crashed: build id {build}, the log has {'0' * 40}" in text
 
 
+def test_other_sources_than_those_of_the_loaded_module(ko: Path, tmp_path: Path) -> None:
+    info, built = tmp_path / "modinfo", tmp_path / "gadget.ko"
+    info.write_bytes(b"license=GPL\0srcversion=ABC123\0")
+    command = ["objcopy", "--add-section", f".modinfo={info}", str(ko), str(built)]
+    subprocess.run(command, check=True, timeout=60)
+    lines, module = log_with(frame(ko, "gadget_read", 1)), ModuleFile(built)
+    assert "gadget.c" in told(lines, Symbols([module], {"gadget": "ABC123"}))
+    assert "gadget.c" in told(lines, Symbols([module], {"gadget": ""}))  # not loaded any more
+    text = told(lines, Symbols([module], {"gadget": "DEF456"}))
+    assert "is not the .ko that is loaded: srcversion ABC123, the loaded one has DEF456" in text
+    assert "gadget.c" not in text
+
+
 def test_ko_without_debug_info_says_so(ko: Path, tmp_path: Path) -> None:
     bare = tmp_path / "gadget.ko"
     subprocess.run(["strip", "--strip-debug", str(ko), "-o", str(bare)], check=True, timeout=60)

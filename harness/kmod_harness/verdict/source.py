@@ -6,7 +6,7 @@ from __future__ import annotations
 import bisect
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from elftools.elf.sections import NoteSection, SymbolTableSection
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError, UsageError
-from kmod_harness.kernels.kernel_modules import canonical
+from kmod_harness.kernels.kernel_modules import canonical, modinfo
 from kmod_harness.verdict.frames import Frame
 from kmod_harness.verdict.lifecycle import Verdict
 from kmod_harness.verdict.splat import Splat
@@ -96,6 +96,11 @@ class ModuleFile:
             raise UsageError(
                 f"{self.path}: is no kernel module: {error}", hint="--module x.ko, or its folder"
             ) from error
+
+    @cached_property
+    def srcversion(self) -> str | None:
+        """The checksum of its sources, as /sys/module/NAME/srcversion has it; None: it was built without."""
+        return modinfo(self.path.read_bytes()).get("srcversion")
 
     def find(self, frame: Frame) -> Symbol | None:
         """The function that a frame names, if it can be this file's: of that size, and long enough."""
@@ -217,6 +222,7 @@ class Symbols:
     """The modules whose .ko the user has."""
 
     modules: Sequence[ModuleFile]
+    loaded: Mapping[str, str] = field(default_factory=dict)  # srcversions of modules where the log comes from
     seen: dict[str, list[Frame]] = field(default_factory=dict)
 
     def places(self, frame: Frame, *, exact: bool) -> tuple[Place, ...]:
@@ -237,6 +243,10 @@ class Symbols:
             if name and self.modules:
                 yield f"none of the .ko given is {name}: {', '.join(one.name for one in self.modules)}"
             return
+        if self._other_source(module):
+            versions = f"srcversion {module.srcversion}, the loaded one has {self.loaded[module.name]}"
+            yield f"{module.path}: is not the .ko that is loaded: {versions}"
+            return
         if not module.facts[2]:
             yield f"{module.path}: has no debug info: build it with -g, and do not strip it"
         for frame in self.seen.get(module.name, []):
@@ -254,4 +264,9 @@ class Symbols:
 
     def _foreign(self, module: ModuleFile, frame: Frame) -> bool:
         build = module.facts[1]
-        return bool(frame.build and build and not build.startswith(frame.build))
+        other_build = frame.build and build and not build.startswith(frame.build)
+        return bool(other_build) or self._other_source(module)
+
+    def _other_source(self, module: ModuleFile) -> bool:
+        there = self.loaded.get(module.name)
+        return bool(there and module.srcversion and there != module.srcversion)

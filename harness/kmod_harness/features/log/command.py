@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,12 +11,13 @@ from typing import TextIO
 
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.base.settings import DEFAULT_KERNEL
-from kmod_harness.features.log.explain import Source, explain, file_source
+from kmod_harness.features.log.explain import explain, file_source
 from kmod_harness.kbuild.sandbox import Mount, View
 from kmod_harness.kbuild.toolchain import Toolchain, resolve_toolchain
 from kmod_harness.module.module import resolve_module
 from kmod_harness.run.targets import Choice, open_target
 from kmod_harness.run.workbench import Workbench
+from kmod_harness.target.target import Target
 from kmod_harness.verdict.source import ADDR2LINE, Argv, ModuleFile, Symbols
 
 
@@ -43,18 +43,20 @@ class Request:
 
 def explain_log(request: Request, workbench: Workbench, out: TextIO) -> Exit:
     """Explain the logs; see features.log.explain."""
-    symbols = Symbols(list(_module_files(request, workbench)))
-    with _sources(request, workbench) as sources:
-        return explain(sources, symbols, out, as_json=request.json)
-
-
-@contextlib.contextmanager
-def _sources(request: Request, workbench: Workbench) -> Iterator[list[tuple[str, Source]]]:
+    modules = list(_module_files(request, workbench))
     if request.files:
-        yield [file_source(path) for path in request.files]
-        return
+        sources = [file_source(path) for path in request.files]
+        return explain(sources, Symbols(modules), out, as_json=request.json)
     with open_target(request.board, workbench) as (target, _):
-        yield [(request.board.host or "this machine", target.log)]
+        loaded = {module.name: _srcversion(target, module.name) for module in modules}
+        sources = [(request.board.host or "this machine", target.log)]
+        return explain(sources, Symbols(modules, loaded), out, as_json=request.json)
+
+
+def _srcversion(target: Target, name: str) -> str:
+    """Of a module that is loaded there; "" for one that is not."""
+    done = target.run("cat", f"/sys/module/{name}/srcversion")
+    return done.output.strip() if done.returncode == 0 else ""
 
 
 def _module_files(request: Request, workbench: Workbench) -> Iterator[ModuleFile]:
