@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection, SymbolTableSection
+from typing import Any
 
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
@@ -26,7 +23,7 @@ from kmod_harness.verdict.splat import Splat
 ADDR2LINE = "addr2line"
 ADDR2LINE_SECONDS = 60.0
 _PAGE = 4096
-_CODE = SH_FLAGS.SHF_EXECINSTR | SH_FLAGS.SHF_ALLOC
+_CODE = 0x4 | 0x2  # SHF_EXECINSTR, SHF_ALLOC
 _CONTEXT = 1  # lines of source before and after
 # Which program reads which machine, in the order of ELF's own names.
 _PREFIXES = {
@@ -89,6 +86,8 @@ class ModuleFile:
     @cached_property
     def facts(self) -> tuple[dict[str, list[Symbol]], str | None, bool, str]:
         """Its functions, its build id, whether it has debug info, its machine."""
+        from elftools.elf.elffile import ELFFile  # noqa: PLC0415 (slow to import, and most runs pass)
+
         try:
             with self.path.open("rb") as file:
                 return _read(ELFFile(file))
@@ -148,21 +147,21 @@ def _fits(symbol: Symbol, frame: Frame) -> bool:
     return frame.offset is None or frame.size is None or frame.size in symbol.sizes
 
 
-def _read(elf: ELFFile) -> tuple[dict[str, list[Symbol]], str | None, bool, str]:
+def _read(elf: Any) -> tuple[dict[str, list[Symbol]], str | None, bool, str]:
     build = None
     for section in elf.iter_sections():
-        if isinstance(section, NoteSection):
+        if section["sh_type"] == "SHT_NOTE":
             build = next((n["n_desc"] for n in section.iter_notes() if n["n_type"] == "NT_GNU_BUILD_ID"), build)
     debug = elf.get_section_by_name(".debug_info") is not None
     return _functions(elf), build, debug, elf["e_machine"]
 
 
-def _functions(elf: ELFFile) -> dict[str, list[Symbol]]:
+def _functions(elf: Any) -> dict[str, list[Symbol]]:
     """The functions, with the sizes that the kernel would print: up to the next symbol in memory, of the last
     one to the end of the memory, a multiple of a page (Linux kernel/module/kallsyms.c, find_kallsyms_symbol).
     """
     table = elf.get_section_by_name(".symtab")
-    if not isinstance(table, SymbolTableSection):
+    if table is None:
         return {}
     bases, ends = _layout(elf)
     placed = [
@@ -182,7 +181,7 @@ def _functions(elf: ELFFile) -> dict[str, list[Symbol]]:
     return found
 
 
-def _layout(elf: ELFFile) -> tuple[dict[int, tuple[str, int]], dict[str, int]]:
+def _layout(elf: Any) -> tuple[dict[int, tuple[str, int]], dict[str, int]]:
     """Where the kernel lays sections with code: index -> (which memory, offset in it), and the memories' ends
     (Linux kernel/module/main.c, layout_sections).
     """
