@@ -2,56 +2,39 @@
 /*
  * explain.c - all about a module, stuck or well, without touching anything
  *
- * One fact a line. Those that have one of these beginnings are for programs too
- * (tools/force-rmmod/json.c reads them):
- *
- *	target: NAME
- *	state: WORDS
- *	reference count: NUMBER
- *	used by: MODULE			"no module" if none does
- *	uses: MODULE			"no module" if it uses none
- *	held by: pid NUMBER, COMMAND, descriptor NUMBER, PATH
- *	held by: pid NUMBER, COMMAND, socket NUMBER, protocol NAME
- *	held by: pid NUMBER, COMMAND, mapping at ADDRESS, PATH
- *	held by: pid NUMBER, COMMAND, mount of TYPE at PATH
- *	held by: pid NUMBER, COMMAND, runs in it
- *	held by: a mount of TYPE that no process sees
- *	held by: perhaps the kernel, WORDS	through what it uses of the module
- *	stack: FUNCTION			of whoever runs in it
- *	registered: KIND: WORDS
- *	refused: REASON			why a rescue would not be done
- *	step: WORDS			what a rescue would do, in this order
- *	outcome: WORDS
+ * facts.c says in which form programs get it. In the log a task that runs in the
+ * module is followed by its stack.
  */
 #include <linux/kernel.h>
 #include <linux/module.h>
 
 #include "evidence/evidence.h"
 #include "explain.h"
+#include "facts.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
 
-static void fr_tell_steps(struct fr_rescue *rescue, int verdict, int dead, bool stays)
+static void fr_explain_steps(struct fr_rescue *rescue, int verdict, int dead, bool stays)
 {
 	if (verdict != FR_SOUND) {
 		if (dead)
-			pr_info("step: take %d dead asynchronous calls off their list\n", dead);
-		pr_info("step: let nobody new in\n");
+			fr_tell(FR_STEP, "take %d dead asynchronous calls off their list", dead);
+		fr_tell(FR_STEP, "let nobody new in");
 		if (COMPAT_HAVE_IDEMPOTENT)
-			pr_info("step: cut dead entries out of finit_module's table\n");
+			fr_tell(FR_STEP, "cut dead entries out of finit_module's table");
 		fr_undo_steps(rescue);
 	}
 	if (stays) {
-		pr_info("step: rename %s, which stays in memory\n", rescue->victim->name);
+		fr_tell(FR_STEP, "rename %s, which stays in memory", rescue->victim->name);
 		return;
 	}
 	if (verdict != FR_SOUND)
-		pr_info("step: reset: state live, reference count 0, %s\n",
+		fr_tell(FR_STEP, "reset: state live, reference count 0, %s",
 			verdict == FR_STUCK ? "neither init nor exit" : "its own exit");
-	pr_info("step: rmmod %s\n", rescue->victim->name);
+	fr_tell(FR_STEP, "rmmod %s", rescue->victim->name);
 }
 
-static const char *fr_tell_outcome(int verdict, bool stays)
+static const char *fr_explain_outcome(int verdict, bool stays)
 {
 	if (stays)
 		return "would be retired";
@@ -67,7 +50,7 @@ static const char *fr_tell_outcome(int verdict, bool stays)
 }
 
 /* The same proof as a rescue's, on what would be left after the undoing. */
-static bool fr_tell_stays(struct fr_rescue *rescue, int verdict)
+static bool fr_explain_stays(struct fr_rescue *rescue, int verdict)
 {
 	if (verdict == FR_SOUND || verdict == FR_HALF)
 		return false;
@@ -76,7 +59,7 @@ static bool fr_tell_stays(struct fr_rescue *rescue, int verdict)
 	       fr_world_judge(rescue, fr_undo_cover);
 }
 
-bool fr_tell(struct fr_rescue *rescue)
+bool fr_explain(struct fr_rescue *rescue)
 {
 	int dead, verdict, found, held;
 	bool refused, stays = false;
@@ -108,10 +91,10 @@ bool fr_tell(struct fr_rescue *rescue)
 		verdict = FR_HALF;
 
 	if (!refused) {
-		stays = fr_tell_stays(rescue, verdict);
-		fr_tell_steps(rescue, verdict, dead, stays);
+		stays = fr_explain_stays(rescue, verdict);
+		fr_explain_steps(rescue, verdict, dead, stays);
 	}
-	pr_info("outcome: %s\n", refused ? "would be refused" : fr_tell_outcome(verdict, stays));
+	fr_tell(FR_OUTCOME, "%s", refused ? "would be refused" : fr_explain_outcome(verdict, stays));
 
 	return dead;
 }

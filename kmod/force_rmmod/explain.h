@@ -9,6 +9,6 @@
  * Tells all about the victim, and what a rescue would come to. Returns whether
  * asynchronous calls may be dead, for which every rmmod waits.
  */
-bool fr_tell(struct fr_rescue *rescue);
+bool fr_explain(struct fr_rescue *rescue);
 
 #endif

@@ -30,7 +30,7 @@
  *	insmod force_rmmod.ko target=vms explain=1
  *
  * tells all that about any module, stuck or not, and what it has registered, and
- * changes nothing; explain.c says in which lines. It does not stay (ECANCELED) if rmmod
+ * changes nothing; facts.c says how programs get it. It does not stay (ECANCELED) if rmmod
  * of it would wait for a dead asynchronous call.
  *
  *	echo vms > /sys/module/force_rmmod/parameters/target
@@ -45,7 +45,7 @@
  * error of insmod (EFAULT), or in an ordinary end of rmmod; also with panic_on_oops.
  *
  * The log shows all of that, one fact a line, and ends in "... can be removed
- * now" or in the reason for not doing it. Nothing appears elsewhere. No pointer
+ * now" or in the reason for not doing it; facts.c has it for programs. No pointer
  * from the target into this module remains, but for the exit of one that is guarded.
  *
  * With force=1 a kernel newer than 7.3 is taken for one that is known, a driver of a
@@ -77,6 +77,7 @@
 
 #include "evidence/evidence.h"
 #include "explain.h"
+#include "facts.h"
 #include "guard/guard.h"
 #include "kernel/kernel.h"
 #include "rescue.h"
@@ -102,6 +103,11 @@ MODULE_PARM_DESC(explain, "only tell what there is and what would be done (defau
 module_param_named(scan, fr_options.scan, bool, 0644);
 MODULE_PARM_DESC(scan, "search memory for what still leads into the target (default: on)");
 
+/* For one case: the next may be somebody else's, who has another file there. */
+static int fr_report = -1;
+module_param_named(report, fr_report, int, 0600);
+MODULE_PARM_DESC(report, "descriptor of the loader that gets what is known, as JSON (default: none)");
+
 /* The kernel's name of a module has '_' where that of the file may have '-'. */
 static int fr_target_name(const char *value)
 {
@@ -109,17 +115,17 @@ static int fr_target_name(const char *value)
 
 	if (strscpy(name, value, sizeof(name)) < 0 ||
 	    strscpy(fr_target, strim(name), sizeof(fr_target)) < 0) {
-		pr_err("refused: the target's name is longer than any module's\n");
+		fr_tell(FR_REFUSED, "the target's name is longer than any module's");
 		return -EINVAL;
 	}
 
 	strreplace(fr_target, '-', '_');
 	if (!*fr_target) {
-		pr_err("refused: the target has no name\n");
+		fr_tell(FR_REFUSED, "the target has no name");
 		return -EINVAL;
 	}
 	if (!strcmp(fr_target, THIS_MODULE->name)) {
-		pr_err("refused: the target is this module itself\n");
+		fr_tell(FR_REFUSED, "the target is this module itself");
 		return -EINVAL;
 	}
 
@@ -190,7 +196,7 @@ static int fr_stay(struct module *victim, int state)
 	int ret;
 
 	if (fr_retire_is_ghost(victim)) {
-		pr_err("refused: %s cannot be proven dead, and stays\n", victim->name);
+		fr_tell(FR_REFUSED, "%s cannot be proven dead, and stays", victim->name);
 		return -EBUSY;
 	}
 
@@ -269,7 +275,7 @@ static int fr_attend_found(struct fr_rescue *rescue)
 		return ret;
 
 	if (rescue->options.explain)
-		return fr_tell(rescue) && fr_state == FR_LOADING ? -ECANCELED : 0;
+		return fr_explain(rescue) && fr_state == FR_LOADING ? -ECANCELED : 0;
 
 	return fr_make_removable(rescue);
 }
@@ -277,16 +283,22 @@ static int fr_attend_found(struct fr_rescue *rescue)
 static int fr_attend(void)
 {
 	struct fr_rescue rescue = { .options = fr_options };
-	int ret;
+	int ret = 0;
 
 	mutex_lock(&fr_undo_lock);
-	ret = fr_victim_find(&rescue, fr_target);
+	fr_facts_begin();
+	if (fr_state == FR_LOADING)
+		ret = fr_layout_check(rescue.options.force);
+	if (!ret)
+		ret = fr_victim_find(&rescue, fr_target);
 	if (!ret)
 		ret = fr_attend_found(&rescue);
 	fr_scan_forget(&rescue);
 	/* A reference kept would make rmmod of the victim wait for ever. */
 	fr_victim_put(&rescue);
 	fr_lookup_forget();
+	fr_facts_end(fr_report);
+	fr_report = -1;
 	mutex_unlock(&fr_undo_lock);
 
 	return ret;
@@ -328,13 +340,11 @@ static int fr_start(void)
 	int ret;
 
 	if (!fr_guard_wanted() && !*fr_target) {
-		pr_err("refused: no target; load me with target=<module> or guard=<modules>\n");
+		fr_tell(FR_REFUSED, "no target; load me with target=<module> or guard=<modules>");
 		return -EINVAL;
 	}
 
-	ret = fr_layout_check(fr_options.force);
-	if (!ret && *fr_target)
-		ret = fr_attend();
+	ret = *fr_target ? fr_attend() : fr_layout_check(fr_options.force);
 	if (!ret && fr_guard_wanted())
 		ret = fr_guard_init(&fr_options);
 
@@ -348,13 +358,17 @@ static int __init fr_init(void)
 	/* Or our own insmod would wait for an asynchronous call whose worker died. */
 	THIS_MODULE->async_probe_requested = true;
 	kernel_param_lock(THIS_MODULE);
-	ret = fr_start();
+	ret = fr_facts_init();
+	if (!ret)
+		ret = fr_start();
 	/* A guarded init may be in it already. */
 	mutex_lock(&fr_undo_lock);
 	fr_lookup_forget();
 	mutex_unlock(&fr_undo_lock);
 	fr_state = ret ? FR_FAILED : FR_READY;
 	kernel_param_unlock(THIS_MODULE);
+	if (ret)
+		fr_facts_exit();
 
 	return ret;
 }
@@ -363,6 +377,7 @@ static void __exit fr_exit(void)
 {
 	if (fr_guard_wanted())
 		fr_guard_exit();
+	fr_facts_exit();
 }
 
 module_init(fr_init);

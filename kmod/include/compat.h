@@ -951,4 +951,15 @@ static inline unsigned long compat_image_address(phys_addr_t physical)
 #error "this architecture has no block in compat.h yet"
 #endif
 
+/*
+ * What reads or writes a binary file of sysfs gets a constant attribute since commit
+ * 97d06802d10a ("sysfs: constify bin_attribute argument of bin_attribute::read/write()")
+ * (in v6.16).
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+typedef const struct bin_attribute compat_bin_attribute;
+#else
+typedef struct bin_attribute compat_bin_attribute;
+#endif
+
 #endif /* KMOD_COMPAT_H */

@@ -148,6 +148,8 @@ def test_what_explain_tells() -> None:
     links = parse_links(told(used_by=["a"], uses=["t"], holders=holders))
     assert links == Links(("a",), ("t",), ("pid 7, sleep, descriptor 3, /dev/s",))
     assert parse_links(told(outcome="refused")) is None  # gone meanwhile
+    with pytest.raises(HarnessError, match="what was found was not told"):
+        parse_links(told(outcome="failed", reason="what was found was not told"))
     for output in ("", "[]", "{}", told(holders=[1]), "sh: not found"):
         with pytest.raises(HarnessError, match="no answer"):
             parse_links(output)

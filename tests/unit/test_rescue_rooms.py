@@ -10,8 +10,8 @@ from pathlib import Path
 from kmod_harness.base.settings import PROJECT
 
 MODULE = PROJECT / "kmod/force_rmmod"
-# Each may use those before it. What is in no folder: rescue.h, which all use, and what uses them all.
-ROOMS = ("rescue.h", "kernel", "victim", "evidence", "undo", "guard", "explain", "main")
+# Each may use those before it. What is in no folder: what all use, and what uses them all.
+ROOMS = ("rescue", "facts", "kernel", "victim", "evidence", "undo", "guard", "explain", "main")
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 # A definition that other files can use: at the beginning of a line, and not static.
@@ -94,3 +94,22 @@ def test_kbuild_lists_all() -> None:
     words = set(re.findall(r"\b(?:\w+/)?\w+(?=\.o\b)", (MODULE / "Kbuild").read_text(encoding="utf-8")))
     named = {Path(word).name for word in words}
     assert {path.stem for path in MODULE.rglob("*.c")} == named - {"force_rmmod"}
+
+
+def test_kinds_are_listed() -> None:
+    """Each row is in the table, once."""
+    files = sources(MODULE / "undo")
+    rows = [
+        row for text in files.values() for row in re.findall(r"^const struct fr_kind (fr_kind_\w+)", text, re.M)
+    ]
+    table = files["undo.c"].partition("fr_kinds[] = {")[2].partition("};")[0]
+    assert sorted(re.findall(r"&(fr_kind_\w+)", table)) == sorted(rows)
+
+
+def test_scenarios_are_tried() -> None:
+    """Each row of kmod/faults is named by a test."""
+    text = COMMENT.sub("", (PROJECT / "kmod/faults/main.c").read_text(encoding="utf-8"))
+    rows = re.findall(r'^\t(?:FA_LEFT\(|\{ ")(\w+)', text, re.M)
+    tests = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests/vm").glob("test_*.py"))
+    assert len(rows) > 50
+    assert [row for row in rows if not re.search(rf"""["'=]{row}\b""", tests)] == []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import lzma
 import re
 import shlex
@@ -363,6 +364,11 @@ def test_dead_asynchronous_probe(guest: Guest, upload: Upload, readall: str) -> 
     # Whatever comes in must not stay, or no other rescue could.
     assert guest.load(rescue, {"target": "faults", "explain": "1"}, call="init", seconds=20) == "ECANCELED"
     assert rescue_log(guest)[-1] == "outcome: would be reset, with its own exit"
+    # What it knows has left it before.
+    guest.run("sh", "-c", f"kmodctl init {rescue} 'target=faults explain=1 report=3' 3> /tmp/told")
+    told = json.loads(guest.read("/tmp/told"))
+    assert told["rescue"] == "would be reset, with its own exit"
+    assert told["steps"][0] == "take 1 dead asynchronous calls off their list"
     assert guest.load(rescue, {"target": "depend_s"}, call="init", seconds=20) == "EBUSY"
     advice = "every rmmod waits for a dead asynchronous call of faults: rescue it first"
     assert rescue_log(guest)[-1] == f"refused: {advice}"
@@ -894,6 +900,12 @@ def test_explain_touches_nothing(guest: Guest, upload: Upload) -> None:
         "outcome: would be refused",
     ):
         assert re.search(f"^{line}$", log, re.MULTILINE), (line, log)
+    told = json.loads(guest.read("/sys/module/force_rmmod/explain.json"))
+    assert (told["target"], told["refcount"], told["complete"]) == ("faults", 1, True)
+    assert [(one["kind"], one["pid"], one["path"]) for one in told["holders"]] == [
+        ("file", int(pid), "/dev/faults_misc")
+    ]
+    assert told["refusals"] == ["faults is in use"]
     assert guest.refcnt("faults") == 1
     assert exists(guest, "/dev/faults_misc")
     assert guest.unload("force_rmmod") == OK

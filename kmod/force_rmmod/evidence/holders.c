@@ -34,6 +34,7 @@
 #include <net/sock.h>
 
 #include "evidence/evidence.h"
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -116,17 +117,23 @@ static int fr_holders_descriptor(const void *data, struct file *file, unsigned i
 {
 	struct fr_holders *holders = (struct fr_holders *)data;
 	const struct socket *sock = fr_holders_socket(file_inode(file), holders->rescue->victim);
+	struct fr_holder holder = { .task = holders->task, .descriptor = fd };
 	pid_t pid = task_pid_nr(holders->task);
 	char buffer[FR_HOLDERS_PATH];
 
-	if (sock)
-		pr_err("held by: pid %d, %s, socket %u, protocol %s\n", pid, holders->task->comm,
-		       fd, sock->sk ? sock->sk->sk_prot->name : "unknown");
-	else if (fr_holders_file(file, holders->rescue))
-		pr_err("held by: pid %d, %s, descriptor %u, %s\n", pid, holders->task->comm, fd,
-		       fr_holders_name(file, buffer));
-	else
+	if (sock) {
+		holder.kind = "socket";
+		fr_tell_holder(&holder, "pid %d, %s, socket %u, protocol %s", pid,
+			       holders->task->comm, fd,
+			       sock->sk ? sock->sk->sk_prot->name : "unknown");
+	} else if (fr_holders_file(file, holders->rescue)) {
+		holder.kind = "file";
+		holder.path = fr_holders_name(file, buffer);
+		fr_tell_holder(&holder, "pid %d, %s, descriptor %u, %s", pid,
+			       holders->task->comm, fd, holder.path);
+	} else {
 		return 0;
+	}
 
 	holders->count++;
 	return 0;
@@ -153,15 +160,17 @@ static void fr_holders_files(struct fr_holders *holders)
 
 static void fr_holders_mapping(struct fr_holders *holders, const struct vm_area_struct *vma)
 {
+	struct fr_holder holder = { "mapping", holders->task, -1, NULL };
 	char buffer[FR_HOLDERS_PATH];
 
 	if (!fr_victim_has(holders->rescue->victim, vma->vm_ops) &&
 	    !(vma->vm_file && fr_holders_file(vma->vm_file, holders->rescue)))
 		return;
 
-	pr_err("held by: pid %d, %s, mapping at 0x%lx, %s\n", task_pid_nr(holders->task),
-	       holders->task->comm, vma->vm_start,
-	       vma->vm_file ? fr_holders_name(vma->vm_file, buffer) : "of no file");
+	if (vma->vm_file)
+		holder.path = fr_holders_name(vma->vm_file, buffer);
+	fr_tell_holder(&holder, "pid %d, %s, mapping at 0x%lx, %s", task_pid_nr(holders->task),
+		       holders->task->comm, vma->vm_start, holder.path ?: "of no file");
 	holders->count++;
 }
 
@@ -224,6 +233,7 @@ static struct task_struct **fr_holders_processes(size_t *count)
 
 static void fr_holders_mappings_of(struct fr_holders *holders)
 {
+	const struct fr_holder holder = { "mapping", holders->task, -1, NULL };
 	struct mm_struct *mm;
 
 	rcu_read_lock();
@@ -233,8 +243,8 @@ static void fr_holders_mappings_of(struct fr_holders *holders)
 		return;
 
 	if (!fr_holders_mm(holders, mm)) {
-		pr_err("held by: pid %d, %s, mapping at unknown, its mappings stay locked\n",
-		       task_pid_nr(holders->task), holders->task->comm);
+		fr_tell_holder(&holder, "pid %d, %s, mapping at unknown, its mappings stay locked",
+			       task_pid_nr(holders->task), holders->task->comm);
 		holders->count++;
 	}
 	mmput(mm);
@@ -266,6 +276,7 @@ static bool fr_holders_line(struct fr_holders *holders, char *line, const char *
 {
 	size_t length = strlen(type);
 	char *tail = strstr(line, " - "), *point = NULL;
+	struct fr_holder holder;
 	int i;
 
 	if (!tail || strncmp(tail + 3, type, length) || tail[3 + length] != ' ')
@@ -275,8 +286,9 @@ static bool fr_holders_line(struct fr_holders *holders, char *line, const char *
 	if (!point)
 		return false;
 
-	pr_err("held by: pid %d, %s, mount of %s at %s\n", task_pid_nr(holders->task),
-	       holders->task->comm, type, point);
+	holder = (struct fr_holder){ "mount", holders->task, -1, point };
+	fr_tell_holder(&holder, "pid %d, %s, mount of %s at %s", task_pid_nr(holders->task),
+		       holders->task->comm, type, point);
 	holders->count++;
 	return true;
 }
@@ -357,6 +369,7 @@ static bool fr_holders_namespace(struct fr_holders *holders, const void **known,
 
 static void fr_holders_mounts_of(struct fr_holders *holders, const char *type)
 {
+	const struct fr_holder unseen = { "mount", NULL, -1, NULL };
 	const void *known[FR_HOLDERS_NAMESPACES];
 	int count, seen = 0;
 
@@ -367,7 +380,7 @@ static void fr_holders_mounts_of(struct fr_holders *holders, const char *type)
 		put_task_struct(holders->task);
 	}
 	if (!seen) {
-		pr_err("held by: a mount of %s that no process sees\n", type);
+		fr_tell_holder(&unseen, "a mount of %s that no process sees", type);
 		holders->count++;
 	}
 }
@@ -403,13 +416,13 @@ int fr_holders_check(struct fr_rescue *rescue, bool but_waiters)
 	bool force = rescue->options.force;
 
 	if (inside)
-		pr_err("refused: a living task runs in %s\n", rescue->victim->name);
+		fr_tell(FR_REFUSED, "a living task runs in %s", rescue->victim->name);
 	if (held < 0)
 		return held;
 	if (held && force)
 		pr_warn("force: %s is given up although it is in use\n", rescue->victim->name);
 	else if (held)
-		pr_err("refused: %s is in use\n", rescue->victim->name);
+		fr_tell(FR_REFUSED, "%s is in use", rescue->victim->name);
 
 	return inside || (held && !force) ? -EBUSY : held;
 }

@@ -25,11 +25,14 @@
 #include <net/sock.h>
 
 #include "evidence/evidence.h"
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
 /* Of the kernel's own about a module, none is larger. */
 #define FR_OWNERS_SMALL 64
+
+static const struct fr_holder fr_owners_kernel = { "kernel", NULL, -1, NULL };
 
 struct fr_owners {
 	int count;
@@ -126,8 +129,8 @@ static bool fr_owners_is_unknown(const struct module *victim, const Elf_Sym *var
 static void fr_owners_found(struct fr_owners *owners, const Elf_Sym *variable)
 {
 	if (owners->told != variable)
-		pr_err("held by: perhaps the kernel, which uses %ps\n",
-		       (void *)variable->st_value);
+		fr_tell_holder(&fr_owners_kernel, "perhaps the kernel, which uses %ps",
+			       (void *)variable->st_value);
 	owners->told = variable;
 	owners->count++;
 }
@@ -142,7 +145,8 @@ static void fr_owners_object(const struct module *victim, struct fr_owners *owne
 	    fr_owners_is_cdev(victim, at) || !fr_proof_object_anchor(victim, &object))
 		return;
 
-	pr_err("held by: perhaps the kernel, which has an object of it in %s\n", object.cache);
+	fr_tell_holder(&fr_owners_kernel, "perhaps the kernel, which has an object of it in %s",
+		       object.cache);
 	owners->count++;
 }
 
@@ -183,6 +187,6 @@ int fr_owners_check(struct fr_rescue *rescue)
 		return 0;
 	}
 
-	pr_err("refused: the %d references to %s may be the kernel's own\n", refs, victim->name);
+	fr_tell(FR_REFUSED, "the %d references to %s may be the kernel's own", refs, victim->name);
 	return -EBUSY;
 }

@@ -15,6 +15,7 @@
 #include <linux/sched.h>
 
 #include "evidence/evidence.h"
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -31,7 +32,9 @@ static bool fr_references_word(unsigned long word, bool waiting, const void *dat
 
 static void fr_references_print(struct task_struct *task, const void *data)
 {
-	pr_err("held by: pid %d, %s, runs in it\n", task_pid_nr(task), task->comm);
+	const struct fr_holder holder = { "thread", task, -1, NULL };
+
+	fr_tell_holder(&holder, "pid %d, %s, runs in it", task_pid_nr(task), task->comm);
 	fr_tasks_print_stack(task);
 }
 

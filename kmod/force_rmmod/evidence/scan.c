@@ -25,6 +25,7 @@
 
 #include "evidence/evidence.h"
 #include "evidence/world.h"
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -236,7 +237,7 @@ static int fr_scan_walk(struct fr_scan *scan)
 	ret = walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0,
 				  ~0ULL, scan, fr_scan_range);
 	if (ret < 0) {
-		pr_err("refused: memory cannot be searched: %d\n", ret);
+		fr_tell(FR_REFUSED, "memory cannot be searched: %d", ret);
 		return ret;
 	}
 
@@ -246,7 +247,7 @@ static int fr_scan_walk(struct fr_scan *scan)
 	if (scan->count < scan->limit)
 		return 0;
 
-	pr_err("refused: no more than that can be judged; scan=0 does without\n");
+	fr_tell(FR_REFUSED, "no more than that can be judged; scan=0 does without");
 	return -EOPNOTSUPP;
 }
 

@@ -21,11 +21,12 @@
 #include <linux/errno.h>
 #include <linux/kernel.h>
 
+#include "facts.h"
 #include "guard/guard.h"
 
 int fr_landing_init(void)
 {
-	pr_err("refused: no guard for this architecture\n");
+	fr_tell(FR_REFUSED, "no guard for this architecture");
 	return -EOPNOTSUPP;
 }
 

@@ -12,6 +12,7 @@
 #include <linux/list.h>
 #include <linux/string.h>
 
+#include "facts.h"
 #include "kernel/kernel.h"
 
 int fr_layout_check(bool force)
@@ -26,13 +27,13 @@ int fr_layout_check(bool force)
 		return 0;
 	}
 
-	pr_err("refused: this kernel is too new\n");
+	fr_tell(FR_REFUSED, "this kernel is too new");
 	return -EOPNOTSUPP;
 }
 
 int fr_layout_unknown(const char *structure)
 {
-	pr_err("refused: struct %s is not laid out as this module knows it\n", structure);
+	fr_tell(FR_REFUSED, "struct %s is not laid out as this module knows it", structure);
 	return -EOPNOTSUPP;
 }
 

@@ -27,6 +27,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include "facts.h"
 #include "kernel/kernel.h"
 
 /* What was found is remembered. */
@@ -174,7 +175,7 @@ static void *fr_lookup_any(const char *symbol, size_t size, bool quiet)
 		return &nothing;
 
 	if (!known) {
-		pr_err("refused: too many symbols\n");
+		fr_tell(FR_REFUSED, "too many symbols");
 		return NULL;
 	}
 	if (*known->symbol && !known->handed)
@@ -187,8 +188,7 @@ static void *fr_lookup_any(const char *symbol, size_t size, bool quiet)
 	known->handed = false;
 	if (!known->address || !fr_lookup_confirms(known->address, symbol, size)) {
 		if (!quiet)
-			pr_err("refused: not found: %s, or not what this module knows it as\n",
-			       symbol);
+			fr_tell_missing(symbol);
 		known->address = NULL;
 	}
 
@@ -215,17 +215,17 @@ static int fr_symbols_take(char *symbol)
 	if (address)
 		*address++ = '\0';
 	if (!address || kstrtoul(address, 16, &value)) {
-		pr_err("refused: symbols: want name:address,..., not '%s'\n", symbol);
+		fr_tell(FR_REFUSED, "symbols: want name:address,..., not '%s'", symbol);
 		return -EINVAL;
 	}
 
 	known = fr_known_entry(symbol);
 	if (!known || strlen(symbol) >= sizeof(known->symbol)) {
-		pr_err("refused: symbols: too many, or too long a name: %s\n", symbol);
+		fr_tell(FR_REFUSED, "symbols: too many, or too long a name: %s", symbol);
 		return -EINVAL;
 	}
 	if (!fr_lookup_confirms((void *)value, symbol, 0)) {
-		pr_err("refused: symbols: %s is not at %lx\n", symbol, value);
+		fr_tell(FR_REFUSED, "symbols: %s is not at %lx", symbol, value);
 		return -EINVAL;
 	}
 

@@ -29,6 +29,7 @@
 
 #include "evidence/evidence.h"
 #include "evidence/world.h"
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -244,7 +245,7 @@ static void fr_probe_unlock_parent(struct device *dev)
 	    (parent->driver && !klist_node_attached(&priv->knode_driver)))
 		return;
 
-	pr_info("undo: lock of device %s, its parent\n", dev_name(parent));
+	fr_tell(FR_UNDO, "lock of device %s, its parent", dev_name(parent));
 	device_unlock(parent);
 }
 
@@ -267,7 +268,7 @@ static void fr_probe_end_registration(const struct fr_rescue *rescue, struct dev
 		return;
 
 	/* Nobody else has learned of a device whose registration never ended. */
-	pr_info("undo: platform device %s, whose registration died\n", dev_name(dev));
+	fr_tell(FR_UNDO, "platform device %s, whose registration died", dev_name(dev));
 	platform_device_unregister(to_platform_device(dev));
 	/* What device_add() holds until it returns. */
 	put_device(dev);
@@ -280,7 +281,7 @@ static int fr_probe_undo(struct fr_rescue *rescue, void *object)
 	struct compat_driver_private *driver = (struct compat_driver_private *)dev->driver->p;
 	bool attaching;
 
-	pr_info("undo: lock of device %s, whose owner died\n", dev_name(dev));
+	fr_tell(FR_UNDO, "lock of device %s, whose owner died", dev_name(dev));
 	attaching = fr_probe_drop_iterator(&driver->knode_bus);
 	fr_probe_drop_iterator(&priv->knode_bus);
 	fr_probe_unlink(dev, driver);

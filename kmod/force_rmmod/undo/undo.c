@@ -25,6 +25,7 @@
 
 #include "evidence/evidence.h"
 #include "evidence/world.h"
+#include "facts.h"
 #include "undo/finds.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -76,7 +77,7 @@ static int fr_undo_find(struct fr_rescue *rescue, enum fr_stage first, enum fr_s
 		ret = fr_kinds[i]->find(rescue, finds);
 		if (ret < 0) {
 			if (!finds->quiet)
-				pr_err("refused: cannot undo every %s of %s\n", fr_kinds[i]->name,
+				fr_tell(FR_REFUSED, "cannot undo every %s of %s", fr_kinds[i]->name,
 				       rescue->victim->name);
 			/* One reason is enough, unless all are to be told. */
 			if (!rescue->options.explain)
@@ -203,7 +204,7 @@ static int fr_undo_one(struct fr_rescue *rescue, struct fr_find *find)
 {
 	int ret;
 
-	pr_info("undo: %s %s\n", find->kind->name, find->text);
+	fr_tell(FR_UNDO, "%s %s", find->kind->name, find->text);
 	ret = fr_undo_check(rescue, find);
 	if (!ret)
 		ret = find->kind->undo(rescue, find->object);
@@ -259,7 +260,7 @@ static int fr_undo_agree(struct fr_rescue *rescue, const struct fr_find *find)
 		return 0;
 	}
 	if (ret)
-		pr_err("refused: %s %s cannot be undone\n", find->kind->name, find->text);
+		fr_tell(FR_REFUSED, "%s %s cannot be undone", find->kind->name, find->text);
 
 	return ret;
 }
@@ -276,7 +277,7 @@ static int fr_undo_look(struct fr_rescue *rescue, enum fr_stage stage, bool judg
 	ret = fr_undo_find(rescue, stage, stage, &finds);
 	list_for_each_entry(find, &finds.list, list) {
 		if (rescue->options.explain)
-			pr_info("registered: %s: %s\n", find->kind->name, find->text);
+			fr_tell_registered(find->kind->name, find->text);
 		if (judge && (!ret || rescue->options.explain))
 			ret = fr_undo_agree(rescue, find) ?: ret;
 		count++;
@@ -328,7 +329,7 @@ void fr_undo_steps(struct fr_rescue *rescue)
 
 	fr_undo_find(rescue, FR_REPAIR, fr_undo_last(rescue), &finds);
 	while ((find = fr_undo_first(&finds))) {
-		pr_info("step: undo %s %s\n", find->kind->name, find->text);
+		fr_tell(FR_STEP, "undo %s %s", find->kind->name, find->text);
 		list_move(&find->list, &told.list);
 	}
 	fr_finds_forget(&finds);

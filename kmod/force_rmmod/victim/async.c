@@ -27,6 +27,7 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -141,7 +142,7 @@ static bool fr_async_is_dead(const struct compat_async_entry *entry)
  */
 static void fr_async_unlink(struct compat_async_entry *entry)
 {
-	pr_info("undo: asynchronous call for device %s, whose worker died\n",
+	fr_tell(FR_UNDO, "asynchronous call for device %s, whose worker died",
 		dev_name(entry->data));
 	list_del_init(&entry->domain_list);
 	list_del_init(&entry->global_list);
@@ -227,7 +228,7 @@ int fr_async_repair(struct fr_rescue *rescue, bool apply)
 		return fr_layout_unknown("worker");
 	/* Ours too, and then no other rescue could come. */
 	if (calls.other) {
-		pr_err("refused: every rmmod waits for a dead asynchronous call of %s: rescue it first\n",
+		fr_tell(FR_REFUSED, "every rmmod waits for a dead asynchronous call of %s: rescue it first",
 		       calls.other->name);
 		return -EBUSY;
 	}

@@ -34,6 +34,7 @@
 
 #include <asm/syscall.h>
 
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -176,7 +177,7 @@ static int fr_loader_locked(int (*fn)(void))
 		usleep_range(500, 1000);
 	}
 
-	pr_err("refused: the loader's table stays locked, as a task died in it: reboot\n");
+	fr_tell(FR_REFUSED, "the loader's table stays locked, as a task died in it: reboot");
 	return -EBUSY;
 }
 

@@ -31,6 +31,7 @@
 #include <linux/trace_events.h>
 #include <linux/wait.h>
 
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -160,7 +161,7 @@ int fr_retire_check(struct module *victim)
 	if (refs <= 0 || !compat_module_exports(victim))
 		return 0;
 
-	pr_err("refused: somebody may have a symbol of %s (symbol_get): remove the module that has, or reboot\n",
+	fr_tell(FR_REFUSED, "somebody may have a symbol of %s (symbol_get): remove the module that has, or reboot",
 	       victim->name);
 	return -EBUSY;
 }
@@ -182,13 +183,13 @@ int fr_retire(struct module *victim)
 		wake_up_all(waiters);
 	mutex_unlock(lock);
 	if (ret) {
-		pr_err("refused: %s cannot be given another name: %d\n", victim->name, ret);
+		fr_tell(FR_REFUSED, "%s cannot be given another name: %d", victim->name, ret);
 		return ret;
 	}
 
 	fr_retire_events(victim);
 	fr_loader_repair();
-	pr_warn("retired: %s is %s now, and stays (%zu KiB) until it is proven dead, or the next boot; insmod %s works again\n",
+	fr_tell(FR_RETIRED, "%s is %s now, and stays (%zu KiB) until it is proven dead, or the next boot; insmod %s works again",
 		old, new, fr_retire_size(victim) >> 10, old);
 	return 0;
 }

@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -45,9 +46,9 @@ static void fr_victim_missing(const char *name)
 	struct kobject *kobj = kset_find_obj(THIS_MODULE->mkobj.kobj.kset, name);
 
 	if (kobj)
-		pr_err("refused: %s is built into the kernel\n", name);
+		fr_tell(FR_REFUSED, "%s is built into the kernel", name);
 	else
-		pr_err("refused: no module %s is loaded\n", name);
+		fr_tell(FR_REFUSED, "no module %s is loaded", name);
 
 	kobject_put(kobj);
 }
@@ -86,7 +87,7 @@ static int fr_victim_pin(struct fr_rescue *rescue)
 	if (victim->state != MODULE_STATE_UNFORMED && rescue->pinned == kobj->state_initialized)
 		return 0;
 
-	pr_err("refused: %s is just being set up or freed\n", victim->name);
+	fr_tell(FR_REFUSED, "%s is just being set up or freed", victim->name);
 	fr_victim_put(rescue);
 	return -EBUSY;
 }
@@ -125,7 +126,7 @@ static int fr_victim_lock(const struct module *victim)
 			return 0;
 
 	mutex_unlock(fr_module_mutex);
-	pr_err("refused: the target went away while it was looked at\n");
+	fr_tell(FR_REFUSED, "the target went away while it was looked at");
 	return -ENOENT;
 }
 
@@ -162,9 +163,9 @@ int fr_victim_describe(struct fr_rescue *rescue)
 	if (ret)
 		return ret;
 
-	pr_info("target: %s\n", victim->name);
-	pr_info("state: %s\n", fr_victim_state(victim->state));
-	pr_info("reference count: %d\n", module_refcount(victim));
+	fr_tell(FR_TARGET, "%s", victim->name);
+	fr_tell(FR_STATE, "%s", fr_victim_state(victim->state));
+	fr_tell_refcount(module_refcount(victim));
 	if (list_empty(&victim->source_list))
 		pr_info("used by: no module\n");
 	list_for_each_entry(use, &victim->source_list, source_list) {
@@ -172,7 +173,7 @@ int fr_victim_describe(struct fr_rescue *rescue)
 			ret = fr_layout_unknown("module_use");
 			break;
 		}
-		pr_info("used by: %s\n", use->source->name);
+		fr_tell(FR_USED_BY, "%s", use->source->name);
 	}
 	if (list_empty(&victim->target_list))
 		pr_info("uses: no module\n");
@@ -181,7 +182,7 @@ int fr_victim_describe(struct fr_rescue *rescue)
 			ret = fr_layout_unknown("module_use");
 			break;
 		}
-		pr_info("uses: %s\n", use->target->name);
+		fr_tell(FR_USES, "%s", use->target->name);
 	}
 
 	mutex_unlock(fr_module_mutex);
@@ -204,7 +205,7 @@ static int fr_victim_judge_locked(struct module *victim)
 	int refs = module_refcount(victim);
 
 	if (!list_empty(&victim->source_list)) {
-		pr_err("refused: other modules use %s\n", victim->name);
+		fr_tell(FR_REFUSED, "other modules use %s", victim->name);
 		return -EBUSY;
 	}
 
@@ -220,7 +221,7 @@ static int fr_victim_judge_locked(struct module *victim)
 	case MODULE_STATE_GOING:
 		return FR_STUCK;
 	default:
-		pr_err("refused: %s is just being set up or freed\n", victim->name);
+		fr_tell(FR_REFUSED, "%s is just being set up or freed", victim->name);
 		return -EBUSY;
 	}
 }
@@ -253,7 +254,7 @@ int fr_victim_quarantine(struct module *victim, int state, int refs)
 
 	if (victim->state != state || !list_empty(&victim->source_list) ||
 	    module_refcount(victim) > refs) {
-		pr_err("refused: %s changed while it was looked at\n", victim->name);
+		fr_tell(FR_REFUSED, "%s changed while it was looked at", victim->name);
 		ret = -EBUSY;
 	} else {
 		WRITE_ONCE(victim->state, MODULE_STATE_GOING);
@@ -291,7 +292,7 @@ static int fr_victim_complete(struct module *victim)
 	/* All modules' objects are of one type, which is not exported. */
 	kobject_init(&victim->mkobj.kobj, (struct kobj_type *)THIS_MODULE->mkobj.kobj.ktype);
 	victim->mkobj.mod = victim;
-	pr_info("undo: %s never came to be in sysfs; made good for rmmod\n", victim->name);
+	fr_tell(FR_UNDO, "%s never came to be in sysfs; made good for rmmod", victim->name);
 	return 0;
 }
 

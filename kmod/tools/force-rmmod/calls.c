@@ -175,6 +175,7 @@ static int call_request(const struct request *request)
 		{ .parameter = "scan", .wanted = !request->no_scan },
 	};
 	const size_t count = sizeof(settings) / sizeof(*settings);
+	char report[16];
 	int error = 0;
 	size_t i, set;
 
@@ -185,6 +186,9 @@ static int call_request(const struct request *request)
 
 	for (set = 0; set < count && !error; set++)
 		error = call_write(settings[set].parameter, settings[set].wanted ? "1" : "0");
+	snprintf(report, sizeof(report), "%d", request->report);
+	if (!error)
+		error = call_write("report", report);
 	if (!error)
 		error = call_write("target", request->name);
 	for (i = 0; i < set; i++)

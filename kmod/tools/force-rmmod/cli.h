@@ -45,7 +45,21 @@ bool symbols_read(const struct image *image, char *text, size_t size);
 void log_open(void);	/* only what comes from now on */
 int log_descriptor(void);	/* for poll(); -1 if the log cannot be read */
 void log_read(void);	/* hands what has come to report_step() */
-bool log_is_whole(void);	/* whether nothing was missed */
+
+/* facts.c: what the rescue module tells as data */
+enum facts_state {
+	FACTS_NONE,	/* it has not come as far as to be asked */
+	FACTS_LOST,	/* there was no place, or no memory, for them */
+	FACTS_WHOLE,
+};
+
+int facts_open(void);	/* where it is to write them, for the next call; -1: nowhere */
+enum facts_state facts_read(void);
+bool facts_is_touched(void);	/* whether it has changed anything */
+bool facts_has_missing(void);	/* whether the kernel did not tell it an address */
+const char *facts_retired(void);	/* what the victim is now, or NULL */
+const char *facts_refusal(void);	/* its last reason for not doing it, or NULL */
+const char *facts_keys(size_t *length);	/* what it knows, as lines of a JSON object, or NULL */
 
 /* calls.c: the system calls, each made by a child of ours */
 enum answer {
@@ -72,6 +86,7 @@ int calls_delete(const char *name);
 struct request {
 	const char *name;
 	bool force, risk_panic, explain, no_scan;
+	int report;	/* the descriptor for facts, or -1 */
 };
 
 bool calls_guard_is_loaded(void);
@@ -103,13 +118,6 @@ struct line {
 };
 
 const struct line *report_lines(void);
-const char *report_retired(void);	/* what the victim is now, or NULL */
-const char *report_refusal(void);	/* the last step that was a refusal, or NULL */
-
-bool report_begins(const char *text);	/* whether a step is the first about the target */
-bool report_touched(void);	/* whether one after that was one that changes something */
-bool report_missing(void);	/* whether the kernel did not tell an address */
-void report_again(void);	/* what follows is another try */
 
 /* What the program itself does. */
 __attribute__((format(printf, 1, 2))) void report_note(const char *format, ...);

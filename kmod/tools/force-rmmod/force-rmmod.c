@@ -182,9 +182,10 @@ static int unknown_parameter(const struct image *image, const char *parameter)
 
 static int end_of_load(const struct options *options, const struct image *image, int error)
 {
-	const char *refusal = report_refusal();
+	enum facts_state facts = facts_read();
+	const char *refusal = facts_refusal();
 	char reason[512];
-	bool known;
+	bool known, untouched;
 
 	if (error == DIED)
 		return report_end(FAILED, "failed",
@@ -193,24 +194,30 @@ static int end_of_load(const struct options *options, const struct image *image,
 		return report_end(FAILED, "failed",
 				  "not waiting for the rescue, which is still under way");
 	if (error == EUCLEAN)
-		return report_end(RETIRED, "retired", "%s", report_retired() ? report_retired() :
+		return report_end(RETIRED, "retired", "%s", facts_retired() ? facts_retired() :
 				  "it has another name now, and stays");
 	if (error == ENOENT && is_built_in(options->name))
 		return report_end(REFUSED, "refused", "%s is built into the kernel",
 				  options->name);
 
 	known = reason_of_load(error, image, reason, sizeof(reason)) || refusal;
-	if (comes_first(error, options->name) || (known && log_is_whole() && !report_touched()))
+	untouched = facts != FACTS_LOST && !facts_is_touched();
+	if (comes_first(error, options->name) || (known && untouched))
 		return report_end(REFUSED, "refused", "%s", refusal ? refusal : reason);
 
 	return report_end(FAILED, "failed", "%s%s", refusal ? refusal : reason,
-			  log_is_whole() ? "" : "; how far it got cannot be seen in the log");
+			  facts == FACTS_LOST ? "; how far it got was not told" : "");
 }
 
 static int end_of_explain(const char *name)
 {
-	const char *refusal = report_refusal();
+	const char *refusal;
 
+	if (facts_read() != FACTS_WHOLE)
+		return report_end(FAILED, "failed",
+				  "%s was not touched, but what was found was not told", name);
+
+	refusal = facts_refusal();
 	if (refusal)
 		return report_end(RESCUED, "explained", "%s would not be rescued: %s", name, refusal);
 
@@ -236,23 +243,29 @@ static int remove_victim(const char *name)
 	}
 }
 
+/* Whether addresses can be handed over for another try, at the end of the parameters. */
+static bool can_help(const struct image *image, int error, char *parameters, size_t size)
+{
+	return error == EOPNOTSUPP && facts_read() == FACTS_WHOLE && facts_has_missing() &&
+	       !facts_is_touched() && symbols_read(image, parameters, size);
+}
+
 /* By a rescue module of our own, which comes and goes. */
 static int load(const struct options *options, const struct image *image)
 {
-	char parameters[MAX_NAME + MAX_SYMBOLS + 96];
+	char parameters[MAX_NAME + MAX_SYMBOLS + 112];
 	struct load load = { image, parameters };
 	int loaded, unloaded, length;
 
-	length = snprintf(parameters, sizeof(parameters), "target=%s%s%s%s%s", options->name,
-			  options->force ? " force=1" : "",
+	length = snprintf(parameters, sizeof(parameters), "target=%s report=%d%s%s%s%s",
+			  options->name, facts_open(), options->force ? " force=1" : "",
 			  options->risk_panic ? " risk_panic=1" : "",
 			  options->explain ? " explain=1" : "", options->no_scan ? " scan=0" : "");
 	report_note("%s: asking %s", options->name, image->source);
 	calls_rescue(&load, &loaded, &unloaded);
-	if (loaded == EOPNOTSUPP && report_missing() && !report_touched() &&
-	    symbols_read(image, parameters + length, sizeof(parameters) - length)) {
+	if (can_help(image, loaded, parameters + length, sizeof(parameters) - length)) {
 		report_note("%s: once more, with the addresses in /proc/kallsyms", options->name);
-		report_again();
+		facts_open();
 		calls_rescue(&load, &loaded, &unloaded);
 	}
 	/* It has told all, and is gone, since its removal would not return. */
@@ -270,7 +283,7 @@ static int ask(const struct options *options)
 {
 	const struct request request = {
 		options->name, options->force, options->risk_panic, options->explain,
-		options->no_scan,
+		options->no_scan, facts_open(),
 	};
 
 	report_note("%s: asking the guard that is loaded", options->name);
@@ -292,6 +305,7 @@ static int rescue(const struct options *options, const struct image *image)
 		return end_of_load(options, image, error);
 	if (options->explain)
 		return end_of_explain(options->name);
+	facts_read();
 	if (calls_interrupted())
 		return report_end(FAILED, "interrupted", "%s can be removed now: rmmod %s",
 				  options->name, options->name);
@@ -309,6 +323,8 @@ static int check_image(const struct options *options, struct image *image)
 		return report_end(USAGE, "usage", "%s", why);
 	if (options->explain && !knows(image, "explain"))
 		return unknown_parameter(image, "explain");
+	if (options->explain && !knows(image, "report"))
+		return unknown_parameter(image, "report");
 	if (options->force && !knows(image, "force"))
 		return unknown_parameter(image, "force");
 	if (options->risk_panic && !knows(image, "risk_panic"))

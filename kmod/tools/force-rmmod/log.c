@@ -17,7 +17,6 @@
 #define PREFIX RESCUE ": "
 
 static int log_fd = -1;
-static bool log_lost;
 
 void log_open(void)
 {
@@ -34,11 +33,6 @@ void log_open(void)
 int log_descriptor(void)
 {
 	return log_fd;
-}
-
-bool log_is_whole(void)
-{
-	return log_fd >= 0 && !log_lost;
 }
 
 static void log_record(char *record)
@@ -63,11 +57,9 @@ void log_read(void)
 
 	while (log_fd >= 0) {
 		len = read(log_fd, record, sizeof(record) - 1);
-		if (len < 0 && errno == EPIPE) {
-			log_lost = true; /* overwritten; the next read gets the oldest left */
-			continue;
-		}
-		if (len < 0 && errno == EINTR)
+		if (len < 0 && errno == EPIPE)
+			report_note("warning: the kernel log overran: some lines are missing");
+		if (len < 0 && (errno == EPIPE || errno == EINTR))
 			continue;
 		if (len <= 0)
 			return;

@@ -21,8 +21,10 @@ def parse_links(output: str) -> Links | None:
     """The links of a module; None when it is not there any more. HarnessError when that is no answer."""
     try:
         told = json.loads(output)
-        if told["outcome"] != "explained":
+        if told["outcome"] == "refused":
             return None
+        if told["outcome"] != "explained":
+            raise HarnessError(f"{PROGRAM}: {told['reason']}")
         holders = tuple(holder["text"] for holder in told["holders"])
         return Links(tuple(told["used_by"]), tuple(told["uses"]), holders)
     except (ValueError, KeyError, TypeError) as error:
