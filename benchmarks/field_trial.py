@@ -33,6 +33,7 @@ from kmod_harness.report.progress import open_progress
 
 DKMS_SECONDS = 1800.0
 HEAD = (
+    "<!-- SPDX-License-Identifier: MIT -->\n"
     "# Debian's own packages of module sources\n\n"
     "Made by `make field-trial`. One row a package, kernel and release: what became of it here, and what\n"
     "`dkms build` says with the same compiler.\n\n"
