@@ -179,3 +179,39 @@ def test_a_kernel_that_cannot_be_had_costs_only_its_own_results(
     )
     assert tasks.vm_test(Given(modules=("top",), kernels=KERNELS)) == Exit.NO_VERDICT
     assert "1 passed, 1 no verdict" in capsys.readouterr().out
+
+
+SERIES = ("5.10", "6.1", "6.6", "6.12", "7.2", "7.3")
+
+
+@pytest.mark.parametrize(
+    ("first_bad", "code", "sentence", "tried"),
+    [
+        (3, Exit.CHECK_FAILED, "first bad kernel: 6.12; last that passes: 6.6", 4),
+        (9, Exit.OK, "first bad kernel: none, the oldest and the newest pass", 2),
+    ],
+)
+def test_the_first_bad_kernel_is_named(
+    done: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    first_bad: int,
+    code: Exit,
+    sentence: str,
+    tried: int,
+) -> None:
+    def tested(_: Workbench, module: Module, kernel: Kernel, *__: object) -> list[Checked]:
+        done[f"test {kernel.spec}"] += 1
+        bad = SERIES.index(kernel.spec) >= first_bad
+        outcome = Outcome.FAILED if bad else Outcome.PASSED
+        return [Checked(module.name, Verdict(outcome, ("as told",) if bad else (), (), ()), OBSERVATION)]
+
+    monkeypatch.setattr(Workbench, "check", tested)
+    assert tasks.vm_test(Given(modules=("base",), kernels=SERIES, first_bad=True)) == code
+    assert capsys.readouterr().out.splitlines()[-1] == sentence
+    assert len([what for what in done if what.startswith("test ")]) == tried
+
+
+def test_a_search_cannot_write_junit(done: Counter[str], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--first-bad with --junit"):
+        tasks.vm_test(Given(modules=("base",), kernels=SERIES, first_bad=True, junit=tmp_path / "x.xml"))

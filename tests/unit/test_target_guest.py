@@ -138,6 +138,14 @@ def test_a_dependency_that_does_not_load_ends_it() -> None:
     assert seen.rounds == ()
 
 
+def test_what_was_there_before_is_not_unloaded() -> None:
+    kernel = FakeKernel(finit=["17"])
+    kernel.loaded["vms"] = "Live"
+    (seen,) = observe(Guest(kernel), VMS, [], 3).rounds
+    assert (seen.load, seen.unload) == ("EEXIST", None)
+    assert not any(call[:2] == ("kmodctl", "delete") for call in kernel.calls)
+
+
 @pytest.mark.parametrize(
     ("failure", "ending"),
     [

@@ -43,6 +43,13 @@ def read_module(path: Path) -> bytes:
     return data
 
 
+def provides(kernel: Kernel, name: str) -> bool:
+    """Whether the kernel has a module, as a file or built in."""
+    builtin = kernel.modules / "modules.builtin"
+    names = builtin.read_text(encoding="utf-8").splitlines() if builtin.is_file() else []
+    return name in _index(kernel.modules) or name in {canonical(Path(one).name) for one in names}
+
+
 def modinfo(image: bytes) -> dict[str, str]:
     """The key=value pairs of a module's .modinfo section; of repeated keys the first."""
     from elftools.elf.elffile import ELFFile  # noqa: PLC0415 (slow to import, rarely needed)

@@ -20,7 +20,7 @@ from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
 from kmod_harness.kbuild.sandbox import Mount, View, sandbox_argv
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.kernels.kernel_modules import module_files, read_module
+from kmod_harness.kernels.kernel_modules import module_files, provides, read_module
 from kmod_harness.kernels.packages import unpack_image_packages
 
 FOLDER = "module-trees"  # in the cache
@@ -31,6 +31,11 @@ MAKE_SECONDS = 300.0
 # What kbuild writes for modprobe; depmod makes the rest.
 LISTS = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
 SQUASHFS = "-comp zstd -Xcompression-level 1 -all-root -no-xattrs -quiet -no-progress".split()
+
+
+def can_mount(kernel: Kernel) -> bool:
+    """Whether the kernel can use the image; what lacks these drivers are kernels of somebody's own."""
+    return provides(kernel, "squashfs") and provides(kernel, "virtio_blk")
 
 
 def module_tree(kernel: Kernel, settings: Settings, progress: Progress) -> Path:

@@ -37,7 +37,7 @@ from kmod_harness.machine.machine import (
     QemuDiedError,
     boot,
 )
-from kmod_harness.machine.module_tree import module_tree
+from kmod_harness.machine.module_tree import can_mount, module_tree
 from kmod_harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_line
 from kmod_harness.machine.spec import MachineSpec, load_machine_spec
 from kmod_harness.machine.template import CloneError, Recipe, clone, ensure, forget
@@ -266,9 +266,8 @@ class Fleet:
                 image = uncompressed_kernel(kernel.image, self._settings.cache)
                 parameters = kernel_command_line(spec, host_tsc_khz(), self.options.kernel_arguments)
                 files = BootFiles(image, self._initramfs(kernel, spec), parameters)
-                self._recipes[kernel] = Recipe(
-                    spec, self.accelerator().name, files, module_tree(kernel, self._settings, self._progress)
-                )
+                disk = module_tree(kernel, self._settings, self._progress) if can_mount(kernel) else None
+                self._recipes[kernel] = Recipe(spec, self.accelerator().name, files, disk)
             return self._recipes[kernel]
 
     def _initramfs(self, kernel: Kernel, spec: MachineSpec) -> Path:

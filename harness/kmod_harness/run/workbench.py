@@ -15,10 +15,11 @@ from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import PROJECT, Settings
 from kmod_harness.kbuild.make import Build, build_all, check_arguments
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.kernels.kernel_modules import canonical, dependencies, soft_dependencies
+from kmod_harness.kernels.kernel_modules import canonical, dependencies, soft_dependencies, with_dependencies
 from kmod_harness.kernels.ranges import expand_kernels
 from kmod_harness.kernels.resolve import check_kernels, resolve_kernel
 from kmod_harness.machine.machine import GuestPausedError
+from kmod_harness.machine.module_tree import can_mount
 from kmod_harness.module.expectation import IN_TREE
 from kmod_harness.module.module import Module, resolve_module
 from kmod_harness.run.fleet import Fleet, MachineOptions
@@ -30,6 +31,7 @@ from kmod_harness.verdict.observe import Subject, observe
 from kmod_harness.verdict.source import ModuleFile, Symbols, with_source
 
 RESCUE_MODULE = "force_rmmod"
+MODPROBE = "/sbin/modprobe"  # kmod's, as the kernel calls it; the one of busybox knows no soft dependencies
 
 
 @dataclass(frozen=True)
@@ -235,11 +237,14 @@ def _load_in_tree(guest: Guest, build: Build, kos: Sequence[Path], ours: set[str
             _modprobe(guest, build, name, [])
     for name in dict.fromkeys(name for ko in kos for name in soft_dependencies(ko.read_bytes())):
         if name not in ours and name not in loaded:
-            guest.run("modprobe", "-q", name)  # soft: it may be missing
+            guest.run(MODPROBE, "-q", name)  # soft: it may be missing
 
 
 def _modprobe(guest: Guest, build: Build, name: str, words: Sequence[str]) -> None:
-    done = guest.run("modprobe", name, *words)
+    if not can_mount(build.kernel):
+        _copy_and_load(guest, build.kernel, name, words)
+        return
+    done = guest.run(MODPROBE, name, *words)
     if done.returncode == 0:
         return
     said = done.output.splitlines()
@@ -250,6 +255,17 @@ def _modprobe(guest: Guest, build: Build, name: str, words: Sequence[str]) -> No
             hint=f"name its folder in module.yaml: depends: [{name}]",
         )
     raise HarnessError(f"the kernel's own {name} cannot be loaded", evidence=said)
+
+
+def _copy_and_load(guest: Guest, kernel: Kernel, name: str, words: Sequence[str]) -> None:
+    """The same in a guest that has no modules at hand, with what the module cannot do without."""
+    for one, image in with_dependencies(kernel, [name]).items():
+        parameters = dict(word.split("=", 1) for word in words) if one == canonical(name) else {}
+        if one in guest.modules():
+            continue
+        answer = guest.load(guest.put_bytes(image, f"{one}.ko"), parameters)
+        if answer != OK:
+            raise HarnessError(f"the kernel's own {one} cannot be loaded: {answer}")
 
 
 @functools.cache

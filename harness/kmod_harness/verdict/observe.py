@@ -124,7 +124,7 @@ class _Observer:
             self._see(state=listed.state if listed else None, memory=memory)
             if listed and number == 1 and listed.state == "Live":
                 self.drivers = self._target.drivers(name)
-            if listed:
+            if listed and self.rounds[-1].load != "EEXIST":  # never unload what was there before
                 self._do(f"unload {name}, round {number}")
                 self._see(unload=self._target.unload(name))
                 self._see(listed_after=name in self._target.modules())
