@@ -32,6 +32,7 @@ struct fr_rescue {
 	struct fr_options options;
 	bool pinned;		/* a reference to the victim's directory in sysfs is ours */
 	bool repairs_only;	/* the victim keeps all that is not half-done */
+	bool guarded;		/* the guard has memory of its own that leads to the victim */
 	struct fr_scanned scanned;
 	struct fr_journal *journal;	/* what its guarded call has registered, or NULL */
 	char undone[FR_UNDONE_SIZE];

@@ -89,7 +89,7 @@ static int fr_guard_try(struct fr_call *call)
 {
 	struct fr_death death = {
 		.call = call,
-		.rescue = { .victim = call->mod, .options = *fr_run_options },
+		.rescue = { .victim = call->mod, .guarded = true, .options = *fr_run_options },
 	};
 	bool force = death.rescue.options.force;
 	int ret;
