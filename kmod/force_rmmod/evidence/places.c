@@ -209,7 +209,7 @@ static int fr_place_module(struct module *mod, void *data)
 	struct fr_world *world = data;
 	struct module *victim = world->victim;
 
-	if (mod->state == MODULE_STATE_UNFORMED || mod == THIS_MODULE)
+	if (mod->state == MODULE_STATE_UNFORMED)
 		return 0;
 	if (mod != victim) {
 		fr_place_stale(world, mod);
