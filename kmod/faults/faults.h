@@ -116,6 +116,7 @@ FA_PAIR(packet_array);
 FA_PAIR(timer_array);
 FA_PAIR(netfilter);
 FA_PAIR(rcu_self);
+FA_PAIR(user);
 FA_PAIR(packet_chain);
 FA_PAIR(chain);
 FA_PAIR(lookalike);

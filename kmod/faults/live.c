@@ -3,6 +3,7 @@
  * live.c - references of kinds that force_rmmod does not know, each in a shape that a
  * rule which is too loose would take for dead; and what only looks like one
  */
+#include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
 #include <linux/if_ether.h>
@@ -15,11 +16,13 @@
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter_ipv4.h>
+#include <linux/platform_device.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/timer.h>
+#include <linux/workqueue.h>
 
 #include <net/net_namespace.h>
 
@@ -101,6 +104,54 @@ int fa_netfilter_start(void)
 void fa_netfilter_stop(void)
 {
 	nf_unregister_net_hook(&init_net, &fa_netfilter);
+}
+
+/* ---- a hook that uses what the module has allocated, a queue and a device ---- */
+
+static struct workqueue_struct *fa_user_queue;
+static struct platform_device *fa_user_device;
+
+static void fa_user_works(struct work_struct *work)
+{
+	dev_name(&fa_user_device->dev);
+}
+
+static DECLARE_WORK(fa_user_work, fa_user_works);
+
+static unsigned int fa_user_called(void *data, struct sk_buff *skb,
+				   const struct nf_hook_state *state)
+{
+	queue_work(fa_user_queue, &fa_user_work);
+	return NF_ACCEPT;
+}
+
+static const struct nf_hook_ops fa_user = {
+	.hook = fa_user_called,
+	.pf = NFPROTO_IPV4,
+	.hooknum = NF_INET_LOCAL_OUT,
+	.priority = NF_IP_PRI_LAST,
+};
+
+int fa_user_start(void)
+{
+	int ret;
+
+	fa_user_queue = alloc_workqueue("faults_user", WQ_UNBOUND, 0);
+	if (!fa_user_queue)
+		return -ENOMEM;
+
+	fa_user_device = platform_device_register_simple("faults_user", PLATFORM_DEVID_NONE, NULL, 0);
+	ret = PTR_ERR_OR_ZERO(fa_user_device);
+	if (!ret)
+		ret = nf_register_net_hook(&init_net, &fa_user);
+	return ret;
+}
+
+void fa_user_stop(void)
+{
+	nf_unregister_net_hook(&init_net, &fa_user);
+	platform_device_unregister(fa_user_device);
+	destroy_workqueue(fa_user_queue);
 }
 
 /* ---- a callback that queues itself, so that it always waits ---- */

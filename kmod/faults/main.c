@@ -95,6 +95,7 @@ static const struct fa_row fa_rows[] = {
 	FA_LEFT(packet_chain),
 	FA_LEFT(netfilter),
 	FA_LEFT(rcu_self),
+	FA_LEFT(user),
 	/* in shapes that are easily taken for something else */
 	FA_LEFT(timer_array),
 	FA_LEFT(chain),

@@ -49,8 +49,7 @@ static const char *fr_explain_outcome(int verdict, bool stays)
 	}
 }
 
-/* The same proof as a rescue's, on what would be left after the undoing. */
-static bool fr_explain_stays(struct fr_rescue *rescue, int verdict)
+bool fr_explain_stays(struct fr_rescue *rescue, int verdict)
 {
 	if (verdict == FR_SOUND || verdict == FR_HALF)
 		return false;
@@ -92,6 +91,7 @@ bool fr_explain(struct fr_rescue *rescue)
 
 	if (!refused) {
 		stays = fr_explain_stays(rescue, verdict);
+		rescue->stays = stays;
 		fr_explain_steps(rescue, verdict, dead, stays);
 	}
 	fr_tell(FR_OUTCOME, "%s", refused ? "would be refused" : fr_explain_outcome(verdict, stays));

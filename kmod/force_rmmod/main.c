@@ -173,6 +173,19 @@ static int fr_check(struct fr_rescue *rescue, int dead)
 	return verdict;
 }
 
+/* Before anything is touched: what is left that cannot be proven dead is not to lose what it uses. */
+static int fr_foresee(struct fr_rescue *rescue, int verdict)
+{
+	bool risk = rescue->options.force && rescue->options.risk_panic;
+
+	rescue->stays = verdict != FR_SOUND && !risk && fr_explain_stays(rescue, verdict);
+	if (!rescue->stays || !fr_retire_is_ghost(rescue->victim))
+		return 0;
+
+	fr_tell(FR_REFUSED, "%s cannot be proven dead, and stays", rescue->victim->name);
+	return -EBUSY;
+}
+
 /* Whether it has to stay; undone: what came of undoing. */
 static bool fr_must_stay(struct fr_rescue *rescue, int verdict, int undone)
 {
@@ -181,7 +194,7 @@ static bool fr_must_stay(struct fr_rescue *rescue, int verdict, int undone)
 	if (verdict == FR_HALF)
 		return false;
 
-	alive = undone < 0 || rescue->kept_count || verdict == FR_LEAKED ||
+	alive = rescue->stays || undone < 0 || rescue->kept_count || verdict == FR_LEAKED ||
 		fr_proof_check(rescue);
 	if (!alive || !rescue->options.force || !rescue->options.risk_panic)
 		return alive;
@@ -191,21 +204,21 @@ static bool fr_must_stay(struct fr_rescue *rescue, int verdict, int undone)
 	return false;
 }
 
-static int fr_stay(struct module *victim, int state)
+static int fr_stay(struct fr_rescue *rescue, int state)
 {
-	int ret;
+	struct module *victim = rescue->victim;
+	int ret = fr_retire_is_ghost(victim) ? -EBUSY : 0;
 
-	if (fr_retire_is_ghost(victim)) {
+	if (ret)
 		fr_tell(FR_REFUSED, "%s cannot be proven dead, and stays", victim->name);
-		return -EBUSY;
-	}
-
-	ret = fr_retire(victim);
+	else
+		ret = fr_retire(victim);
 	if (ret) {
 		fr_victim_release(victim, state);
 		return ret;
 	}
 	fr_guard_forget(victim);
+	fr_undo_tell_kept(rescue);
 
 	return -EUCLEAN;
 }
@@ -238,7 +251,9 @@ static int fr_make_removable(struct fr_rescue *rescue)
 		return 0;
 	}
 
-	ret = fr_victim_quarantine(victim, state, refs);
+	ret = fr_foresee(rescue, verdict);
+	if (!ret)
+		ret = fr_victim_quarantine(victim, state, refs);
 	if (ret)
 		return ret;
 
@@ -252,7 +267,7 @@ static int fr_make_removable(struct fr_rescue *rescue)
 	if (!ret)
 		pr_info("nothing found of a known kind\n");
 	if (fr_must_stay(rescue, verdict, ret))
-		return fr_stay(victim, state);
+		return fr_stay(rescue, state);
 	if (ret >= 0 || verdict != FR_HALF)
 		ret = fr_victim_reset(victim, verdict == FR_HALF);
 	if (ret < 0) {

@@ -33,6 +33,7 @@ struct fr_rescue {
 	bool pinned;		/* a reference to the victim's directory in sysfs is ours */
 	bool repairs_only;	/* the victim keeps all that is not half-done */
 	bool guarded;		/* the guard has memory of its own that leads to the victim */
+	bool stays;		/* its code may go on running: what that may use is kept */
 	struct fr_scanned scanned;
 	struct fr_journal *journal;	/* what its guarded call has registered, or NULL */
 	char undone[FR_UNDONE_SIZE];

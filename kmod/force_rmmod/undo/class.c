@@ -65,6 +65,7 @@ static int fr_class_undo(struct fr_rescue *rescue, void *object)
 const struct fr_kind fr_kind_class = {
 	.name = "class",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_class_find,
 	.undo = fr_class_undo,
 };
@@ -146,6 +147,7 @@ static void fr_device_put(void *object)
 const struct fr_kind fr_kind_device = {
 	.name = "device",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_device_find,
 	.check = fr_device_check,
 	.undo = fr_device_undo,

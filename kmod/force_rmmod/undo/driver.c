@@ -140,6 +140,7 @@ static void fr_driver_cover(struct fr_rescue *rescue, void *object, struct fr_ex
 const struct fr_kind fr_kind_driver = {
 	.name = "driver",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_driver_find,
 	.check = fr_driver_check,
 	.undo = fr_driver_undo,

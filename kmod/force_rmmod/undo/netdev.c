@@ -73,6 +73,7 @@ static void fr_netdev_cover(struct fr_rescue *rescue, void *object, struct fr_ex
 const struct fr_kind fr_kind_netdev = {
 	.name = "network device",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_netdev_find,
 	.undo = fr_netdev_undo,
 	.cover = fr_netdev_cover,

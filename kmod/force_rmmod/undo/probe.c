@@ -302,6 +302,7 @@ static struct device *fr_probe_device(void *object)
 const struct fr_kind fr_kind_half_probed = {
 	.name = "half-probed device",
 	.stage = FR_REPAIR,
+	.frees = true,
 	.find = fr_probe_find,
 	.check = fr_probe_check,
 	.undo = fr_probe_undo,

@@ -355,6 +355,7 @@ static void fr_kobject_cover(struct fr_rescue *rescue, void *object, struct fr_e
 const struct fr_kind fr_kind_kobject = {
 	.name = "object of sysfs",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_kobject_find,
 	.undo = fr_kobject_undo,
 	.cover = fr_kobject_cover,

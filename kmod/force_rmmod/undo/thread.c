@@ -86,6 +86,7 @@ static void fr_thread_put(void *object)
 const struct fr_kind fr_kind_thread = {
 	.name = "kernel thread",
 	.stage = FR_ACTIVE,
+	.frees = true,
 	.find = fr_thread_find,
 	.undo = fr_thread_undo,
 	.cover = fr_thread_cover,

@@ -390,6 +390,7 @@ static int fr_workqueue_undo(struct fr_rescue *rescue, void *object)
 const struct fr_kind fr_kind_workqueue = {
 	.name = "workqueue",
 	.stage = FR_STORE,
+	.frees = true,
 	.find = fr_workqueue_find,
 	.undo = fr_workqueue_undo,
 };

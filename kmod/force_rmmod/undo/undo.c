@@ -71,7 +71,8 @@ static int fr_undo_find(struct fr_rescue *rescue, enum fr_stage first, enum fr_s
 	int ret, refused = 0;
 
 	for (i = 0; i < ARRAY_SIZE(fr_kinds); i++) {
-		if (fr_kinds[i]->stage < first || fr_kinds[i]->stage > last)
+		if (fr_kinds[i]->stage < first || fr_kinds[i]->stage > last ||
+		    (rescue->stays && fr_kinds[i]->frees))
 			continue;
 		finds->kind = fr_kinds[i];
 		ret = fr_kinds[i]->find(rescue, finds);
@@ -365,5 +366,22 @@ void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered)
 	list_for_each_entry(find, &finds.list, list)
 		if (!fr_undo_stays(rescue, find))
 			fr_undo_cover_one(rescue, find, covered);
+	fr_finds_forget(&finds);
+}
+
+void fr_undo_tell_kept(struct fr_rescue *rescue)
+{
+	struct fr_finds finds = {
+		.rescue = rescue, .list = LIST_HEAD_INIT(finds.list), .quiet = true,
+	};
+	struct fr_find *find;
+
+	rescue->stays = false;
+	fr_undo_find(rescue, FR_REPAIR, FR_STAGES - 1, &finds);
+	list_for_each_entry(find, &finds.list, list) {
+		pr_warn("%s keeps: %s %s\n", rescue->victim->name, find->kind->name, find->text);
+		if (find->kind->rename)
+			find->kind->rename(find->object);
+	}
 	fr_finds_forget(&finds);
 }

@@ -28,6 +28,8 @@ struct fr_finds;
 struct fr_kind {
 	const char *name;
 	enum fr_stage stage;
+	/* What is undone may be used by code of the victim's that goes on running. */
+	bool frees;
 	/* Calls fr_found() for each; an errno refuses the rescue. */
 	int (*find)(struct fr_rescue *rescue, struct fr_finds *finds);
 	/*
@@ -38,6 +40,8 @@ struct fr_kind {
 	int (*undo)(struct fr_rescue *rescue, void *object);
 	/* Adds what goes with the object, beside itself; may be NULL. */
 	void (*cover)(struct fr_rescue *rescue, void *object, struct fr_extents *covered);
+	/* Makes room for another of its name, if the object is kept. May be NULL. */
+	void (*rename)(void *object);
 	/* The device that undo lets go of its driver if the victim stays. May be NULL. */
 	struct device *(*unbinds)(void *object);
 	/* Gives back what find took to keep the object; may be NULL. */
@@ -56,6 +60,9 @@ int fr_undo(struct fr_rescue *rescue, bool apply);
 
 /* Tells what it would do, as far as can be told before anything has been done. */
 void fr_undo_steps(struct fr_rescue *rescue);
+
+/* Tells what a victim that stays keeps. */
+void fr_undo_tell_kept(struct fr_rescue *rescue);
 
 /* Adds what undoing all of that takes away. */
 void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered);
