@@ -233,7 +233,7 @@ ALIVE = (
     Alive("packet_allocated", r"alive: .* leads to an object of kmalloc-\S+ that leads to faults"),
     Alive("packet_chain", r"alive: .* leads to an object of kmalloc-\S+ that leads to faults"),
     Alive("netfilter", r"alive: .* leads to .*faults.*"),
-    Alive("user", r"faults~1 keeps: workqueue faults_user, held by fa_user_queue.*"),
+    Alive("user", r"faults~1 keeps: workqueue faults_user, .*"),
     Alive("rcu_self", r"alive: .* leads to .*faults.*"),
     Alive("leak", "nobody is found who holds the 1 references to faults", load=OK, state="live"),
 )
@@ -466,7 +466,8 @@ def test_what_may_be_alive_is_retired(guest: Guest, upload: Upload, readall: str
     assert "force_rmmod" not in guest.modules()
     assert guest.initstate("faults~1") == "going"
     exercise(guest)
-    scenario = "misc" if alive.name == "leak" else alive.name
+    # What may be alive has its own name or number still, but a device made room.
+    scenario = alive.name if alive.name == "user" else "input"
     for call in ("init", "finit") * 3:
         assert guest.load(faults, {"fault": "0", "scenario": scenario}, call=call) == OK
         assert guest.unload("faults") == OK
@@ -519,7 +520,7 @@ def test_what_a_dead_reader_holds_is_given_back(guest: Guest, upload: Upload, st
         load_and_wait(guest, faults, "reader")
     else:
         assert guest.load(faults, {"fault": "0", "scenario": "reader"}) == OK
-    guest.run("cat", "/sys/kernel/faults_reader")
+    guest.run("sh", "-c", "cat /sys/kernel/faults_reader > /dev/null 2>&1 < /dev/null &")
     wait_for(guest, "dmesg | grep -q 'end trace'")
     if stuck:
         assert guest.write("/sys/module/faults/parameters/release", "1") == OK
