@@ -41,9 +41,8 @@ GIVEN: pytest.StashKey[Given] = pytest.StashKey()
 _PREFIX = "kmod_harness_"  # of our options among those of all plugins
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of our own, beside pytest's."""
-    pluginmanager.set_blocked("kmod-harness")  # the entry point of installations from before there was `-p`
     group = parser.getgroup("kmod-harness", "kernel modules in virtual machines")
     for option in options_of(PYTEST):
         name, dest = f"--{option.flag}", _PREFIX + option.key
