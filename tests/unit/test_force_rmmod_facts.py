@@ -74,7 +74,6 @@ def facts(**keys: Any) -> str:
         "holders": [],
         "registered": [],
         "rescue": None,
-        "retired": None,
         "refusals": [],
         "steps": [],
         "missing": [],
