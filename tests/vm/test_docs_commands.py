@@ -30,8 +30,11 @@ PROGRAM = [one for one in NOT_RUN if "force-rmmod" in one]
 # What a command of the machine's root needs before it.
 BEFORE = {
     "insmod kmod/force_rmmod/force_rmmod.ko target=vms": (
-        "rmmod force_rmmod; kmodctl init kmod/vms/vms.ko fault=1 || :"  # dies
-    )
+        "rmmod force_rmmod; rmmod vms; kmodctl init kmod/vms/vms.ko fault=1 || :"  # dies
+    ),
+    "insmod kmod/force_rmmod/force_rmmod.ko target=vms explain=1 report=3 3> vms.json": (
+        "rmmod force_rmmod; kmodctl init kmod/vms/vms.ko"
+    ),
 }
 DIES = ("insmod my_driver.ko",)
 

@@ -61,7 +61,8 @@ class Front:
 def _own_options(given: Given) -> list[str]:
     """What pytest itself is told."""
     words = ["-c", os.devnull, "--rootdir", str(Path.cwd()), "--noconftest", "-p", "no:cacheprovider"]
-    words += ["--capture=no"]
+    # Ctrl-C may strike while an event loop is made, which then complains that it was not.
+    words += ["--capture=no", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
     if given.keyword:
         words += ["-k", given.keyword]
     if given.exitfirst:
