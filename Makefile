@@ -34,7 +34,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-	$(BIN)/pytest -m "not vm" tests
+	$(BIN)/pytest -n auto -m "not vm" tests
 
 # Every NAME-dkms package of a Debian release, beside dkms itself; hours for all of them.
 RELEASE ?= bookworm
