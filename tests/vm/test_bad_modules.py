@@ -239,6 +239,7 @@ def test_shell_runs_what_it_is_given(front: Front, kernel: Kernel) -> None:
     assert front.left_behind() == []
 
 
+@pytest.mark.one_kernel
 def test_kvm_that_was_trusted_wrongly(front: Front, kernel: Kernel) -> None:
     if not accelerator.DEVICE.exists() or kvm.probe().usable:
         pytest.skip("there is no broken KVM here")
