@@ -23,6 +23,7 @@ from tests.vm.conftest import Build
 pytestmark = [pytest.mark.vm, pytest.mark.one_kernel]
 
 SECONDS = 300.0
+TYPED_IN = "/tmp/typed"  # in the guest
 PROGRAMS = Path(sys.executable).parent
 EXAMPLES = ROOT / "docs" / "examples"
 ASKS = '[tool.pytest.ini_options]\naddopts = "-p kmod_harness.front.plugin"\nmarkers = ["vm"]\n'
@@ -94,14 +95,14 @@ def test_what_root_types_on_the_machine_itself(guest: Guest, build_module: Build
     places = {"kmod/force_rmmod": "force_rmmod", "kmod/vms": "vms", ".": str(tmp_path / "my_driver")}
     for place, module in places.items():
         (ko,) = build_module(module)
-        script = 'mkdir -p "/root/$1" && mv "$2" "/root/$1"'
-        assert guest.run("sh", "-c", script, "sh", place, guest.put(ko)).returncode == 0
+        script = 'mkdir -p "$1" && mv "$2" "$1"'
+        assert guest.run("sh", "-c", script, "sh", f"{TYPED_IN}/{place}", guest.put(ko)).returncode == 0
     typed = dict.fromkeys(one.text for one in commands() if one.prompt == "#")
     seen = ""
     for command in (one for one in typed if one not in PROGRAM):
         if command in BEFORE:
-            guest.run("sh", "-c", f"cd /root && {BEFORE[command]}")
-        done = guest.run("sh", "-c", f"cd /root && {command}")
+            guest.run("sh", "-c", f"cd {TYPED_IN} && {BEFORE[command]}")
+        done = guest.run("sh", "-c", f"cd {TYPED_IN} && {command}")
         assert (done.returncode != 0) is (command in DIES), (command, done.output)
         seen += done.output
     assert "guard: init of my_driver died at my_probe+0x" in seen
