@@ -276,7 +276,7 @@ def _too_late(completed: Completed, deadline: Deadline, log: Path | None = None)
 def pipe(first: Sequence[str], second: Sequence[str], *, deadline: Deadline, hint: str | None = None) -> None:
     """Run `first | second` to their ends. Raises what `run` raises when one of them fails.
 
-    A second one that reached the deadline may have waited for the first: the error shows both.
+    Which of the two reached the deadline first says nothing of which was slow: the error shows both.
     """
     with contextlib.ExitStack() as stack:
         complaints = stack.enter_context(tempfile.TemporaryFile())  # a pipe would fill while nobody reads it
@@ -290,16 +290,21 @@ def pipe(first: Sequence[str], second: Sequence[str], *, deadline: Deadline, hin
         try:
             sink = run(second, deadline=deadline, stdin=source.stdout, check=False)
         except DeadlineError as error:
-            both = Completed((*first, "|", *second), 0, _content(complaints) + "\n".join(error.evidence))
-            raise _too_late(both, deadline) from error
+            raise _too_late(_piped(first, second, complaints, error.evidence), deadline) from error
         source.stdout.close()  # so that `first` ends when `second` ended early
         source_ended = Completed(tuple(first), source.wait(), _content(complaints))
-    if expired.is_set():
-        raise _too_late(source_ended, deadline)
+        if expired.is_set():
+            raise _too_late(_piped(first, second, complaints, sink.output.splitlines()), deadline)
     # When `second` fails, `first` fails of a broken pipe: the second is the cause.
     for completed in (sink, source_ended):
         if completed.returncode != 0:
             raise CommandError(completed, hint=hint)
+
+
+def _piped(
+    first: Sequence[str], second: Sequence[str], complaints: IO[bytes], said: Sequence[str]
+) -> Completed:
+    return Completed((*first, "|", *second), 0, _content(complaints) + "\n".join(said))
 
 
 def _content(file: IO[bytes]) -> str:
