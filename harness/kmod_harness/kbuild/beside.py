@@ -18,6 +18,8 @@ from kmod_harness.module.makefiles import KBUILD_FILES, parse_make_text
 from kmod_harness.module.module import modules_below, modules_in
 
 _HERE = re.compile(r"\$[({](?:PWD|CURDIR|src|obj|M|KBUILD_EXTMOD|shell pwd)[)}]")
+# make and modpost about a Module.symvers that another folder's build would have left.
+_NO_SYMVERS = re.compile(r"(/[^\s':]+)/Module\.symvers'?(?:: No such file|.*needed by|\. +Stop)")
 _EXPORT = re.compile(r"\bEXPORT_SYMBOL\w*\s*\(\s*(\w+)")
 
 
@@ -38,13 +40,13 @@ class Beside:
         self.folders = [path for path in dict.fromkeys((*_named(self._folder), *listed)) if path.is_dir()]
 
     def learn(self, problems: Sequence[str], above: Sequence[Path]) -> bool:
-        """Whether a failed build misses symbols that a folder beside exports: then it is one more to build."""
+        """Whether a failed build misses symbols or the Module.symvers of a folder beside: one more to build."""
         missing = set(output.undefined_symbols(problems))
-        if not missing:
+        named = {os.path.normpath(match[1]) for line in problems if (match := _NO_SYMVERS.search(line))}
+        if not missing and not named:
             return False
-        found = [
-            path for path in self._others() if path not in (*self.folders, *above) and missing & _exports(path)
-        ]
+        left = (path for path in self._others() if path not in (*self.folders, *above))
+        found = [path for path in left if str(path) in named or missing & _exports(path)]
         if not found:
             return False
         self.folders += found

@@ -18,6 +18,7 @@ TEMPORARY = "/dev/shm"  # noqa: S108 (memory of the sandbox alone)
 # What programs of the host need of its /etc; nothing else of it is shown.
 HOST_ETC = (
     "alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "passwd", "group", "perl", "localtime",
+    "os-release", "lsb-release", "debian_version",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from kmod_harness.kernels.kernel import Kernel
 OWN = Path("/run/kmod-harness")
 STUBS = OWN / "bin"
 SOURCES = Path("/usr/src")
+BOOT = Path("/boot")
 # What a Makefile may ask for that is never done here; asked for, it says so and goes on.
 NOT_DONE = ("sudo", "depmod", "modprobe", "insmod", "rmmod", "update-initramfs", "systemctl")
 NOT_DONE_MARK = "kmod-harness: not done here: "
@@ -51,7 +52,9 @@ def kernel_view(kernel: Kernel, root: Path, compiler: str, settings: Settings) -
     uname = (root / "usr" / "bin" / "uname").resolve()
     if uname.is_file():
         mounts += [Mount(OWN / "uname", uname), Mount(Path("/usr/bin/uname"), folder / "uname")]
+    mounts += _symbol_map(kernel)
     links = {tree_link(kernel): kernel.build_tree, tree_link(kernel).with_name("source"): kernel.build_tree}
+    links[BOOT / f"config-{kernel.release}"] = kernel.build_tree / ".config"
     for name in ("gcc", "cc"):
         if not (root / "usr" / "bin" / name).exists():
             links[OWN / "compiler" / name] = Path("/usr/bin") / compiler
@@ -64,6 +67,15 @@ def kernel_view(kernel: Kernel, root: Path, compiler: str, settings: Settings) -
     return View(
         tuple(mounts), links, kernel_variables(kernel), first_in_path=(STUBS, OWN / "compiler"), cwd=Path("/")
     )
+
+
+def _symbol_map(kernel: Kernel) -> list[Mount]:
+    """The kernel's System.map where a machine that runs it has it; none of a build tree without."""
+    name = f"System.map-{kernel.release}"
+    found = (
+        path for path in (kernel.image.with_name(name), kernel.build_tree / "System.map") if path.is_file()
+    )
+    return [Mount(BOOT / name, path) for path in found][:1]
 
 
 def kernel_variables(kernel: Kernel) -> dict[str, str]:

@@ -6,7 +6,7 @@ what they really do is seen when they run.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 KBUILD_FILES = ("Kbuild", "Makefile")  # in the order in which kbuild looks for them
@@ -19,6 +19,10 @@ _OBJECTS = re.compile(
 _OPTION = re.compile(r"^\s*(?:export\s+|override\s+)*(CONFIG_\w+)\s*(?::::|::|:|\+|\?)?=\s*(.*)$")
 _DEFAULT_TARGET = re.compile(r"^(?!\.)([^\s:=#$%][^:=#]*?)\s*::?(?!=)")
 _MAKE_IN = re.compile(r"\s(?:-C|--directory)[= ]?\s*[\"']?(?P<place>\$[({](?P<name>\w+)[)}](?![\w/])|\S+)")
+_VARIABLE = re.compile(r"^\s*(?:export\s+|override\s+)*(\w+)\s*(?:::?:?|\?)?=\s*(.*)$")
+# Variables that stand for the folder itself, whatever a make file sets them to.
+FOLDERS = ("PWD", "CURDIR", "src", "obj", "M", "KBUILD_EXTMOD")
+MAX_NESTED = 4  # of variables in the values of others
 _MODULE = re.compile(r"\b(?:M|SUBDIRS|KBUILD_EXTMOD)=")
 _WORD = re.compile(r"(?:\$\([^()]*(?:\([^()]*\)[^()]*)*\)|\S)+")
 # What a call of kbuild usually says; with anything else the author's own way is not the plain one.
@@ -96,8 +100,18 @@ def _tree_variables(line: str) -> list[str]:
 
 
 def _symbols(lines: list[str]) -> list[str]:
+    """What KBUILD_EXTRA_SYMBOLS names, with the values of the file's own plain variables."""
+    values = {match[1]: match[2].strip() for line in lines if (match := _VARIABLE.match(line))}
     result = []
     for line in lines:
         match = re.search(rf"\bKBUILD_EXTRA_SYMBOLS{_ASSIGNED}(.*)$", line)
-        result += [word for word in match[1].split() if "/" in word] if match else []
+        result += [word for word in _expanded(match[1], values).split() if "/" in word] if match else []
     return result
+
+
+def _expanded(text: str, values: Mapping[str, str]) -> str:
+    for _ in range(MAX_NESTED):
+        text = re.sub(
+            r"\$[({](\w+)[)}]", lambda one: one[0] if one[1] in FOLDERS else values.get(one[1], one[0]), text
+        )
+    return re.sub(r"\$\((?:realpath|abspath)\s+([^()\s]*(?:\([^()]*\)[^()\s]*)*)\)", r"\1", text)
