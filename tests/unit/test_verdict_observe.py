@@ -10,7 +10,7 @@ import pytest
 
 from kmod_harness.base.errors import GuestFailure, GuestPanic
 from kmod_harness.module.expectation import Expectation, ExpectedSplat
-from kmod_harness.target.runner import KILLED, ConnectionLost, GuestHang, Result
+from kmod_harness.target.runner import KILLED, OK, ConnectionLost, GuestHang, Result
 from kmod_harness.verdict.finding import Outcome
 from kmod_harness.verdict.lifecycle import Verdict, judge
 from kmod_harness.verdict.observation import Ending, Observation
@@ -54,6 +54,21 @@ def test_an_oops_on_a_board() -> None:
     assert told.evidence[0] == OOPS[0]
     expected = ExpectedSplat("null-deref", "vms_init", "on purpose")
     assert verdict(Dying(), expect_splat=expected)[1].passed
+
+
+def test_a_module_without_exit_is_not_unloaded() -> None:
+    class Staying(FakeTarget):
+        def load(self, path: str, *_: object, **__: object) -> str:
+            super().load(path)
+            self.loaded["vms"] = replace(self.loaded["vms"], permanent=True)
+            return OK
+
+        def unload(self, name: str, **_: object) -> str:
+            raise AssertionError(name)
+
+    seen, told = verdict(Staying())
+    assert told.passed, told.reasons
+    assert [one.permanent for one in seen.rounds] == [True]
 
 
 class Hanging(FakeTarget):

@@ -14,6 +14,7 @@ import pytest
 
 from kmod_harness.base.errors import Failure, HarnessError, UsageError
 from kmod_harness.kbuild.make import Build
+from kmod_harness.kbuild.output import headline
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.module.expectation import kernel_matches
@@ -156,14 +157,15 @@ def module_argument(module: Module) -> str:
 
 def build_failure_row(build: Build, seconds: float) -> ResultRow:
     """The result of a module that did not compile."""
+    first = headline(build.problems)
     return ResultRow(
         module=build.module.name,
         module_argument=module_argument(build.module),
         kernel=build.kernel.spec,
         outcome="build-failed",
         seconds=seconds,
-        reasons=build.problems[:1],
-        evidence=build.problems[1:],
+        reasons=(first,) if first else (),
+        evidence=tuple(line for line in build.problems if line != first),
         log=build.log,
         warnings=build.warnings,
         notes=build.notes,
@@ -191,6 +193,8 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
 
 def _note(checked: Checked) -> str:
     """What weakens a pass; "" for nothing."""
+    if checked.verdict.passed and any(one.permanent for one in checked.observation.rounds):
+        return f"{checked.name} has no exit function: it was loaded once and cannot be unloaded"
     drivers = checked.observation.drivers
     if not checked.verdict.passed or not drivers or any(count for _, count in drivers):
         return ""

@@ -213,10 +213,15 @@ def _parameters(build: Build, ko: Path) -> Mapping[str, str]:
 
 
 def _refuse_name_in_use(guest: Guest, name: str) -> None:
+    hint = f"rename the module: obj-m := my_{name}.o"
     if name in guest.modules():
         raise HarnessError(
             f"the guest itself uses a module named {name}, which cannot be loaded twice nor be taken away",
-            hint=f"rename the module: obj-m := my_{name}.o",
+            hint=hint,
+        )
+    if guest.run("test", "-e", f"/sys/module/{name}").returncode == 0:
+        raise HarnessError(
+            f"{name} is built into this kernel, which loads no second one of that name", hint=hint
         )
 
 

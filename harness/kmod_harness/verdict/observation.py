@@ -39,6 +39,7 @@ class Round:
     listed_after: bool | None  # still in /proc/modules after unloading
     records: tuple[KernelRecord, ...]  # kernel log from before loading to after unloading
     memory: tuple[Memory, ...] = ()  # of the modules that were loaded then
+    permanent: bool = False  # it has no exit function, so that unloading it was not tried
     lost: int = 0  # how many records before those the kernel overwrote: its buffer is small
 
 

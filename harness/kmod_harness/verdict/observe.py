@@ -122,9 +122,11 @@ class _Observer:
             listed = loaded.get(name)
             memory = tuple(Memory(one.name, one.address, one.size) for one in loaded.values() if one.address)
             self._see(state=listed.state if listed else None, memory=memory)
+            self._see(permanent=bool(listed and listed.permanent and listed.state == "Live"))
             if listed and number == 1 and listed.state == "Live":
                 self.drivers = self._target.drivers(name)
-            if listed and self.rounds[-1].load != "EEXIST":  # never unload what was there before
+            was_there = self.rounds[-1].load == "EEXIST"  # never unload what was there before
+            if listed and not was_there and not self.rounds[-1].permanent:
                 self._do(f"unload {name}, round {number}")
                 self._see(unload=self._target.unload(name))
                 self._see(listed_after=name in self._target.modules())

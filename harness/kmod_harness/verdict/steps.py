@@ -13,7 +13,8 @@ from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.finding import Finding, Outcome, outcome_of
 from kmod_harness.verdict.observation import Ending, Observation, Round
 
-TELLING = ("EINVAL", "ENOENT")  # of which the log often tells more: a missing parameter, a missing symbol
+# What the kernel says of each such module, whatever comes then.
+_ALWAYS_SAID = re.compile(r"loading out-of-tree module taints kernel|module verification failed")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ def missing_rounds(
     name: str, expectation: Expectation, observation: Observation, leniency: Leniency
 ) -> Iterator[Finding]:
     """A finding when there were fewer rounds than expected and no expected splat is the reason."""
-    wanted = expectation.reloads if expectation.load == OK else 1
+    permanent = any(current.permanent for current in observation.rounds)
+    wanted = expectation.reloads if expectation.load == OK and not permanent else 1
     seen = [current.number for current in observation.rounds]
     last = observation.rounds[-1] if observation.rounds else None
     killed = leniency.killed and last is not None and KILLED in (last.load, last.unload)
@@ -77,31 +79,32 @@ def _differs(current: Round, what: str, wanted: object, seen: object) -> Iterato
 
 def _loaded_and_unloaded(current: Round, *, partial: bool) -> Iterator[Finding]:
     """partial: steps that were not reached are not asked for."""
+    if current.load not in (OK, KILLED, None):
+        yield _load_error(current)
+        return
     steps = (
         ("loading", OK, current.load),
         ("state after loading", "Live", current.state),
-        ("unloading", OK, current.unload),
+        *(() if current.permanent else (("unloading", OK, current.unload),)),
     )
     for what, wanted, seen in steps:
-        if what == "loading" and seen in NO_DEVICE:
-            yield _no_device(current)
-        elif what == "loading" and seen in TELLING and current.records:
-            reason = f"round {current.number}: loading: expected ok, saw {seen}; the log says: "
-            yield Finding(Outcome.FAILED, reason + current.records[-1].text, current)
-        elif not (partial and seen is None):
+        if not (partial and seen is None):
             yield from _differs(current, what, wanted, seen)
         if seen != wanted:
             return  # what follows from it would only hide it
-    if not (partial and current.listed_after is None):
+    if not current.permanent and not (partial and current.listed_after is None):
         yield from _differs(current, "listed after unloading", False, current.listed_after)
 
 
-def _no_device(current: Round) -> Finding:
-    said = f"; the log says: {current.records[-1].text}" if current.records else ""
-    reason = f"round {current.number}: loading: {current.load}: its hardware is not here{said}"
-    return Finding(
-        Outcome.NO_DEVICE, f"{reason} (to expect that: `load: {current.load}` in module.yaml)", current
-    )
+def _load_error(current: Round) -> Finding:
+    """Loading ended with an errno: what the log says of it, and how to expect that."""
+    absent = current.load in NO_DEVICE
+    outcome = Outcome.NO_DEVICE if absent else outcome_of(current.load)
+    what = f"{current.load}: its hardware is not here" if absent else f"expected ok, saw {current.load}"
+    own = [record.text for record in current.records if not _ALWAYS_SAID.search(record.text)]
+    said = f"; the log says: {own[-1]}" if own else ""
+    expect = f" (to expect that: `load: {current.load}` in module.yaml)"
+    return Finding(outcome, f"round {current.number}: loading: {what}{said}{expect}", current)
 
 
 def _refused(errno_name: str, current: Round) -> Iterator[Finding]:
