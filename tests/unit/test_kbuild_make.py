@@ -68,6 +68,7 @@ def target(tmp_path: Path) -> Kernel:
     tree = tmp_path / "tree"
     tree.mkdir()
     (tree / "Makefile").write_text(MAKEFILE)
+    (tree / "System.map").touch()
     set_vermagic(tree, RELEASE)
     return Kernel("test", RELEASE, host_arch().name, tree / "image", tree, tree, "gcc-0", "test")
 
@@ -301,6 +302,25 @@ def test_failed_dependency_is_named(depending: Path, folder: Path, target: Kerne
     assert results[1].state == "failed"
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "KBUILD_EXTRA_SYMBOLS := $(MOD)/Module.symvers\n",
+        "KBUILD_EXTRA_SYMBOLS := $(shell echo $(M))/../mod/Module.symvers\n",
+    ],
+)
+def test_a_folder_beside_whose_symvers_is_named_is_built_first(
+    depending: Path, target: Kernel, tmp_path: Path, lines: str
+) -> None:
+    (depending / "module.yaml").unlink()
+    (depending / "Kbuild").unlink()
+    head = "MOD_ROOT ?= $(PWD)/..\nMOD = $(realpath $(MOD_ROOT)/mod)\nobj-m := top.o\n"
+    (depending / "Makefile").write_text(head + lines)
+    top = resolve_module(str(depending))
+    (result,) = build_all([(top, target)], Settings(cache=tmp_path / "cache"), Silent())
+    assert (result.state, [one.module.name for one in result.needs]) == ("built", ["mod"]), result.problems
+
+
 @pytest.mark.parametrize(("argument", "tools"), [("C=1", ("sparse",)), ("C=0", ()), ("W=1", ())])
 def test_checking_with_sparse_needs_sparse(
     target: Kernel,
@@ -339,13 +359,18 @@ def own_makefile(folder: Path, text: str, objects: str = "mod.o") -> None:
     (folder / "Makefile").write_text(head + text + ("\nendif\n" if objects else ""))
 
 
-def test_the_sandbox_is_the_authors_own_shell(build: Builder, folder: Path) -> None:
+def test_the_sandbox_is_the_authors_own_shell(build: Builder, folder: Path, target: Kernel) -> None:
     with (folder / "Kbuild").open("a") as file:
         file.write("$(info PWD=$(PWD) uname=$(shell uname -r) KVER=$(KVER) KDIR=$(KDIR))\n")
         file.write("$(info tree=$(shell ls /lib/modules/$(shell uname -r)/build/Makefile))\n")
         file.write("$(info here=$(shell ls -A $(PWD)))\n")
     (folder / ".hidden").touch()
+    (target.build_tree / ".config").write_text("CONFIG_MODULES=y\n")
+    with (folder / "Kbuild").open("a") as file:
+        file.write("$(info conf=$(shell grep MODULES /boot/config-$(KVER)) $(wildcard /boot/System.map-*))\n")
+        file.write('$(info system=$(shell . /etc/os-release && test -n "$$ID" && getconf LONG_BIT))\n')
     log = build().log.read_text()
+    assert f"conf=CONFIG_MODULES=y /boot/System.map-{RELEASE}\nsystem=64\n" in log
     assert f"PWD={folder} uname={RELEASE} KVER={RELEASE} KDIR=/lib/modules/{RELEASE}/build\n" in log
     assert f"tree=/lib/modules/{RELEASE}/build/Makefile\nhere=.hidden Kbuild mod.c mod.h\n" in log
 
@@ -405,6 +430,35 @@ def test_a_tool_that_is_missing_is_named(build: Builder, folder: Path) -> None:
         "the build calls frobnicate, which is not there: "
         f"add `build: {{tools: [frobnicate]}}` to {folder}/module.yaml"
     )
+
+
+def test_a_tool_that_should_have_made_a_header_tells_more_than_the_compiler(
+    build: Builder, folder: Path
+) -> None:
+    own_makefile(folder, "all: t.h\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\nt.h:\n\tautoreconf t > $@")
+    (folder / "mod.c").write_text('#include "t.h"\n')
+    assert "add `build: {tools: [automake]}`" not in str(build().hint)
+    assert "add `build: {tools: [autoconf]}`" in str(build().hint)
+    (folder / "mod.c").write_text('#include "t.h"\nint x = nope;\n')
+    (folder / "t.h").touch()
+    assert "nope" in build().problems[0]
+
+
+def test_a_header_that_a_script_makes_is_told(build: Builder, folder: Path) -> None:
+    (folder / "mod.c").write_text('#include "gen/conf.h"\n')
+    assert build().hint is None
+    (folder / "tools").mkdir()
+    (folder / "tools" / "make conf.sh").write_text("echo > gen/conf.h\n")
+    says = "gen/conf.h has to be made first: add `build: {before: [sh 'tools/make conf.sh']}` to"
+    assert build().hint == f"{says} {folder}/module.yaml"
+    (folder / "configure").touch()
+    assert "before: [./configure]" in str(build().hint)
+
+
+def test_an_include_that_only_the_authors_make_finds(build: Builder, folder: Path) -> None:
+    (folder.parent / "common.mk").write_text("obj-m := mod.o\n")
+    (folder / "Kbuild").write_text("include ../common.mk\n")
+    assert str(build().hint).startswith(f"write `include $(src)/../common.mk` in {folder}/Kbuild")
 
 
 def test_what_must_not_be_done_here_is_not_done_and_told(build: Builder, folder: Path) -> None:

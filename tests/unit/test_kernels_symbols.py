@@ -73,6 +73,8 @@ TOLD = [
     "1 symbol of strange (odd_one): 6.12-amd64 has it, 6.12-cloud has not",
     "1 symbol of the kernel itself (i2c_transfer): CONFIG_I2C is off in 6.12-cloud; 6.12-amd64 has it",
     "1 symbol of the kernel itself (old_one): 6.12-amd64 has it, 6.12-cloud has not",
+    "nobody_has_it: a symbol that no kernel here exports to modules; if another module of yours does, name its "
+    "folder under `depends` in module.yaml",
 ]
 
 

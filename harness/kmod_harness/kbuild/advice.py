@@ -14,6 +14,14 @@ from kmod_harness.module.makefiles import KBUILD_FILES
 # Printed by a line that is added to the copied kbuild files, see report_flags.
 MARK = "kmod-harness: EXTRA_CFLAGS: "
 _REPORT = f"\n$(if $(obj),$(info {MARK}$(EXTRA_CFLAGS)))\n"
+# Commands whose package is not named like them.
+PACKAGES = {
+    "aclocal": "automake", "autoreconf": "autoconf", "cc": "gcc", "c++": "g++",
+    "dtc": "device-tree-compiler", "getconf": "libc-bin", "lsb_release": "lsb-release",
+    "protoc": "protobuf-compiler", "python": "python-is-python3", "pod2man": "perl", "objdump": "binutils",
+    "lsusb": "usbutils", "lspci": "pciutils", "ip": "iproute2", "ifconfig": "net-tools", "vim": "xxd",
+}  # fmt: skip
+MAX_SCRIPT = 1 << 16  # bytes of a script that may make a header
 _CHANGES = re.compile(r"-[DUfm]\S+|-std=\S+|-include\S*")  # flags that make another module
 _NOT_FOUND = (
     re.compile(r"(?:sh|bash): (?:line )?\d+: (?P<tool>[\w.+-]+): (?:command )?not found"),
@@ -79,9 +87,8 @@ def hint_for(problems: Sequence[str], lines: Sequence[str], folder: Path, *, ext
     text = "\n".join(problems)
     if "EXTRA_CFLAGS" in text or (extra_cflags and "error:" in text):
         return f"write ccflags-y instead of EXTRA_CFLAGS in {folder}: kernels since 6.15 ignore EXTRA_CFLAGS"
-    tool = next((match["tool"] for line in lines for one in _NOT_FOUND if (match := one.search(line))), None)
-    if tool:
-        line = f"build: {{tools: [{tool}]}}"
+    if tool := missing_tool(lines):
+        line = f"build: {{tools: [{PACKAGES.get(tool, tool)}]}}"
         return f"the build calls {tool}, which is not there: add `{line}` to {folder}/module.yaml"
     option = re.search(r"no module was built: (CONFIG_\w+)", text)
     if option:
@@ -92,16 +99,60 @@ def hint_for(problems: Sequence[str], lines: Sequence[str], folder: Path, *, ext
     return _plain_sentence(text, folder)
 
 
+def missing_tool(lines: Iterable[str]) -> str | None:
+    """The first command that a shell, make or env has not found."""
+    return next((match["tool"] for line in lines for one in _NOT_FOUND if (match := one.search(line))), None)
+
+
+def _maker(folder: Path, header: str) -> str | None:
+    """The shell command that makes a header: the script in the folder that mentions it."""
+    if (folder / "configure").is_file():
+        return "./configure"
+    scripts = (path for path in sorted(folder.rglob("*.sh")) if path.stat().st_size < MAX_SCRIPT)
+    name = Path(header).name
+    found = (path for path in scripts if name in path.read_text(errors="replace", encoding="utf-8"))
+    return next((f"sh {shlex.quote(str(path.relative_to(folder)))}" for path in found), None)
+
+
 def _plain_sentence(text: str, folder: Path) -> str | None:
-    """What some complaints of the compiler and modpost mean."""
+    """What some complaints of make, the compiler and modpost mean."""
+    return (
+        _other_kernel(text) or _misplaced_include(text) or _missing_header(text, folder) or _wrong_section(text)
+    )
+
+
+def _other_kernel(text: str) -> str | None:
+    other = re.search(r"; (\S+) has (?:it|them)(?:, \S+ has not)?$", text, re.MULTILINE)
+    return f"--kernel {other[1]}" if other else None
+
+
+def _misplaced_include(text: str) -> str | None:
+    found = re.search(r"^(\S*/(?:Makefile|Kbuild)):\d+: (\.\S+): No such file", text, re.MULTILINE)
+    if not found or not (Path(found[1]).parent / found[2]).is_file():
+        return None
+    return (
+        f"write `include $(src)/{found[2]}` in {found[1]}: before 6.13 kbuild works in the kernel's folder, "
+        "so paths relative to the module's own do not fit"
+    )
+
+
+def _missing_header(text: str, folder: Path) -> str | None:
     header = re.search(r"fatal error: (\S+): No such file", text)
-    if header and any(folder.rglob(Path(header[1]).name)):
-        where = next(iter(sorted(folder.rglob(Path(header[1]).name))))
+    if header is None:
+        return None
+    where = next(iter(sorted(folder.rglob(Path(header[1]).name))), None)
+    if where:
         below = where.parent.relative_to(folder)
         return (
             f"{where} exists: add `ccflags-y += -I$(src)/{below}` to the kbuild file (since 6.13 kbuild "
             "works in the module's folder, so paths relative to the kernel's tree no longer fit)"
         )
+    if maker := _maker(folder, header[1]):
+        return f"{header[1]} has to be made first: add `build: {{before: [{maker}]}}` to {folder}/module.yaml"
+    return None
+
+
+def _wrong_section(text: str) -> str | None:
     if re.search(r"section mismatch.*\.init|reference.*\.init\.text", text):
         return (
             "code that stays uses code or data that is gone after init (__init): drop __init from what is used"

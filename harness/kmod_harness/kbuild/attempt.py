@@ -52,9 +52,14 @@ class Attempt:
         return not self.problems and not self.excluded
 
     @property
-    def weight(self) -> tuple[bool, int]:
-        """Of several failures the heaviest tells most: with a compiler's words, and the most that was done."""
-        return output.has_errors(self.lines), sum(" CC " in line for line in self.lines)
+    def weight(self) -> tuple[bool, bool, bool, int]:
+        """Of several failures the heaviest tells most: with errors in the sources, then with a tool that is not
+        there (which may have made the file that another way misses), and the most that was done.
+        """
+        errors = output.has_errors(self.lines)
+        missing = any("No such file or directory" in line for line in self.problems)
+        done = sum(" CC " in line for line in self.lines)
+        return errors and not missing, advice.missing_tool(self.lines) is not None, errors, done
 
 
 @dataclass(frozen=True)

@@ -340,7 +340,11 @@ def _impossible(request: Request, why: str) -> Build:
 def _naming_owners(build: Build, settings: Settings, progress: Progress) -> Build:
     """The same, telling first which parts of other kernels have the symbols that this one lacks."""
     owners = explain_missing(output.undefined_symbols(build.problems), build.kernel, settings, progress)
-    return replace(build, problems=(*owners, *build.problems)) if owners else build
+    if not owners:
+        return build
+    problems = (*owners, *build.problems)
+    hint = build.hint or advice.hint_for(problems, (), build.module.path, extra_cflags=False)
+    return replace(build, problems=problems, hint=hint)
 
 
 def _broken_dependency(request: Request, failed: Sequence[Build]) -> Build:

@@ -83,6 +83,12 @@ def _tail(lines: Sequence[str]) -> list[str]:
     return [cause, *(line for line in last if line is not cause)] if cause else last
 
 
+def headline(problems: Sequence[str]) -> str | None:
+    """The line that says most: the first error, where the first lines only say what it is about."""
+    before = next((index for index, line in enumerate(problems) if not _BEFORE.search(line)), 0)
+    return problems[before] if problems else None
+
+
 def has_errors(lines: Sequence[str]) -> bool:
     """Whether the compiler, the linker or modpost have said why."""
     return bool(_error_blocks(lines)) or any(line.startswith("ERROR: modpost") for line in lines)

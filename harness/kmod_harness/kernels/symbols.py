@@ -41,7 +41,7 @@ class Other:
 def explain_missing(
     symbols: Iterable[str], kernel: Kernel, settings: Settings, progress: Progress
 ) -> list[str]:
-    """One sentence for each part of a kernel that exports some of the symbols; none for those that nobody has.
+    """One sentence for each part of a kernel that exports some of the symbols, one for those that nobody has.
 
     Looks into the kernels of the cache, and for a Debian kernel into the ordinary flavour of its series, whose
     headers (1 to 2 MB) are fetched for that. Without a network it says what it can.
@@ -49,13 +49,28 @@ def explain_missing(
     left = set(symbols)
     sentences: list[str] = []
     options = read_options(kernel.build_tree)
-    for other in _others(kernel, settings, progress) if left else ():
+    others = _others(kernel, settings, progress) if left else []
+    for other in others:
         theirs = read_options(other.tree)
         off = {_plain(name.removeprefix("CONFIG_")): name for name in theirs if name not in options}
         for (part, option), names in _parts(exporters(other.tree, left), off).items():
             sentences.append(_sentence(part, option, names, other.name, kernel.spec))
             left -= set(names)
-    return sentences
+    return [*sentences, _of_nobody(left)] if left and others else sentences
+
+
+def _of_nobody(names: Iterable[str]) -> str:
+    shown, many = _listed(names)
+    return (
+        f"{shown}: {'symbols' if many else 'a symbol'} that no kernel here exports to modules; if another "
+        "module of yours does, name its folder under `depends` in module.yaml"
+    )
+
+
+def _listed(names: Iterable[str]) -> tuple[str, bool]:
+    """The first of some names, and whether there is more than one."""
+    every = sorted(names)
+    return ", ".join(every[:NAMES_SHOWN]) + (", ..." if len(every) > NAMES_SHOWN else ""), len(every) > 1
 
 
 def exporters(tree: Path, symbols: set[str]) -> dict[str, list[str]]:
@@ -97,8 +112,7 @@ def _parts(groups: Mapping[str, Sequence[str]], off: Mapping[str, str]) -> dict[
 
 
 def _sentence(part: str, option: str | None, names: Sequence[str], has: str, lacks: str) -> str:
-    shown = ", ".join(sorted(names)[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-    many = len(names) > 1
+    shown, many = _listed(names)
     begin = f"{len(names)} symbol{'s' if many else ''} of {part} ({shown})"
     if option is None:
         return f"{begin}: {has} has {'them' if many else 'it'}, {lacks} has not"

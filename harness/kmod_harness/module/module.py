@@ -215,9 +215,19 @@ def _in_folder(path: Path, *, every: bool) -> list[Path]:
     if not found:
         raise UsageError(
             f"{path}: neither {' nor '.join(KBUILD_FILES)} nor {DKMS_CONF} in it, nor obj-m below: no module",
-            hint=f"echo 'obj-m := {path.name}.o' > {shlex.quote(str(path / 'Kbuild'))}",
+            hint=_how_to_begin(path),
         )
     return found
+
+
+def _how_to_begin(path: Path) -> str:
+    """What makes a module of a folder without make files: the script that writes them, or one line."""
+    script = next((name for name in ("configure", "autogen.sh", "bootstrap") if (path / name).is_file()), None)
+    if script is None:
+        return f"echo 'obj-m := {path.name}.o' > {shlex.quote(str(path / 'Kbuild'))}"
+    steps = "./configure" if script == "configure" else f"./{script}, ./configure"
+    tools = "" if script == "configure" else ", tools: [autoconf, automake]"
+    return f"echo 'build: {{before: [{steps}]{tools}}}' > {shlex.quote(str(path / MANIFEST))}"
 
 
 def _file(path: Path) -> Path:
