@@ -86,7 +86,11 @@ class Front:
     def left_behind(self) -> list[str]:
         """Processes, half-made and temporary files that outlived the commands; there should be none."""
         parts = [str(path) for path in self.cache.rglob("*.part")]
-        mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.cache) in line]
+        mounts = [
+            line
+            for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+            if str(self.cache) in line
+        ]
         return [*self.processes().values(), *parts, *map(str, self.scratch.iterdir()), *mounts]
 
 

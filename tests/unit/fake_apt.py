@@ -44,13 +44,13 @@ class FakeMirror:
             (folder / name).mkdir(parents=True)
         for name, text in (("apt-get", APT_GET), ("apt-cache", APT_CACHE), ("apt-config", "#!/bin/sh\n")):
             program = folder / "bin" / name
-            program.write_text(text.format(folder=folder))
+            program.write_text(text.format(folder=folder), encoding="utf-8")
             program.chmod(0o755)
 
     def calls(self) -> list[str]:
         """The commands so far, without the programs' names."""
         path = self.folder / "calls"
-        return path.read_text().splitlines() if path.exists() else []
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def offline(self, away: bool = True) -> None:
         """Take the network away, or give it back."""
@@ -60,7 +60,9 @@ class FakeMirror:
     def list(self, name: str, version: str, depends: str = "") -> None:
         """Add a package to the lists, not to the pool."""
         text = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\n"
-        (self.folder / "lists" / name).write_text(text + (f"Depends: {depends}\n" if depends else ""))
+        (self.folder / "lists" / name).write_text(
+            text + (f"Depends: {depends}\n" if depends else ""), encoding="utf-8"
+        )
 
     def add(self, name: str, version: str, files: dict[str, str], depends: str = "") -> None:
         """Add a real .deb to lists and pool."""
@@ -73,14 +75,14 @@ def build_deb(folder: Path, name: str, version: str, files: dict[str, str]) -> P
     tree = folder / "tree"
     (tree / "DEBIAN").mkdir(parents=True)
     control = f"Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: x\nDescription: x\n"
-    (tree / "DEBIAN" / "control").write_text(control)
+    (tree / "DEBIAN" / "control").write_text(control, encoding="utf-8")
     for path, text in files.items():
         target = tree / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         if text.startswith("-> "):
             target.symlink_to(text.removeprefix("-> "))
         else:
-            target.write_text(text)
+            target.write_text(text, encoding="utf-8")
     deb = folder / f"{name}_{version}_amd64.deb"
     argv = ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(tree), str(deb)]
     subprocess.run(argv, check=True, capture_output=True)

@@ -19,7 +19,7 @@ from kmod_harness.kernels.arch import host_arch
 from tests.front import make_front
 
 ROOT = Path(__file__).parents[2]
-OUR_CODE = (Path(kmod_harness.__file__).parent, ROOT / "benchmarks", ROOT / "docs")
+OUR_CODE = (Path(kmod_harness.__file__).parent, *(ROOT / name for name in ("benchmarks", "docs", "tests")))
 OPENERS = ("open", "fdopen", "read_text", "write_text", "NamedTemporaryFile", "TemporaryFile", "TextIOWrapper")
 ELSEWHERE = ("os", "tarfile", "context")  # what their open() opens is no text
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -49,7 +49,7 @@ __attribute__((noinline, section(".init.text"))) int gadget_init(volatile int *w
 def ko(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An object file that is a module's but for what loading needs."""
     folder = tmp_path_factory.mktemp("gadget")
-    (folder / "gadget.c").write_text(SOURCE)
+    (folder / "gadget.c").write_text(SOURCE, encoding="utf-8")
     path = folder / "gadget.ko"
     subprocess.run(
         ["gcc", "-g", "-O2", "-fno-pic", "-c", str(folder / "gadget.c"), "-o", str(path)],
@@ -93,7 +93,12 @@ def test_inlined_functions_are_a_chain(ko: Path) -> None:
 
 def test_return_address_is_in_the_line_of_the_call(ko: Path) -> None:
     disassembled = subprocess.run(
-        ["objdump", "-d", "-j", ".init.text", str(ko)], check=True, timeout=60, capture_output=True, text=True
+        ["objdump", "-d", "-j", ".init.text", str(ko)],
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     ).stdout
     call = next(line for line in disassembled.splitlines() if "call" in line or "jmp" in line)
     after = int(call.split(":")[0], 16) + len(re.findall(r"\b[0-9a-f]{2}\b", call.split("\t")[1]))
@@ -143,7 +148,7 @@ def test_ko_of_another_module_is_told(ko: Path) -> None:
 
 def test_what_is_no_module(tmp_path: Path) -> None:
     path = tmp_path / "gadget.ko"
-    path.write_text("no ELF file")
+    path.write_text("no ELF file", encoding="utf-8")
     with pytest.raises(UsageError, match="is no kernel module"):
         _ = ModuleFile(path).facts
 

@@ -16,7 +16,7 @@ def test_rows_are_replaced_and_others_stay(tmp_path: Path) -> None:
         table, [Trial("trixie", "6.12", "b", "failed", "built"), Trial("bookworm", "6.1", "a", "x", "y")]
     )
     write_table(table, [Trial("trixie", "6.12", "b", "built 2 .ko", "built", "a | b")])
-    assert table.read_text() == (
+    assert table.read_text(encoding="utf-8") == (
         f"{HEAD}| bookworm | 6.1 | a | x | y |  |\n| trixie | 6.12 | b | built 2 .ko | built | a / b |\n"
     )
 

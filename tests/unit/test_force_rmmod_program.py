@@ -58,7 +58,7 @@ def tree(tmp_path: Path) -> Path:
     """A kernel build tree that has the module ready."""
     folder = tmp_path / "tree"
     folder.mkdir()
-    (folder / "Makefile").write_text(TREE)
+    (folder / "Makefile").write_text(TREE, encoding="utf-8")
     (folder / "ready.ko").write_bytes(KO)
     return folder
 

@@ -39,8 +39,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Front:
     }.items():
         folder = front.folder / name
         folder.mkdir()
-        (folder / "Kbuild").write_text(f"obj-m := {name}.o\n")
-        (folder / "module.yaml").write_text(manifest)
+        (folder / "Kbuild").write_text(f"obj-m := {name}.o\n", encoding="utf-8")
+        (folder / "module.yaml").write_text(manifest, encoding="utf-8")
     return front
 
 
@@ -77,7 +77,9 @@ WRONG = {
 def test_the_modules_of_this_machine(front: Front) -> None:
     """Seen through a /proc that has nothing but a list of modules: not every host's kernel has one."""
     listing = front.folder / "modules"
-    listing.write_text("vms 16384 0 - Live 0x0000000000000000 (OE)\nmouse 24576 2 vms, Live 0x0\n")
+    listing.write_text(
+        "vms 16384 0 - Live 0x0000000000000000 (OE)\nmouse 24576 2 vms, Live 0x0\n", encoding="utf-8"
+    )
     jail = ("bwrap", "--dev-bind", "/", "/", "--tmpfs", "/proc", "--ro-bind", str(listing), "/proc/modules")
     drawn = process.run((*jail, str(PROGRAM), "graph", "--local"), deadline=Deadline(SECONDS, "graph"))
     assert [line.split() for line in drawn.lines()] == [
@@ -199,7 +201,7 @@ def test_a_circle_of_dependencies(tmp_path: Path) -> None:
     for name, other in (("one", "two"), ("two", "one")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "Kbuild").touch()
-        (tmp_path / name / "module.yaml").write_text(f"depends: [{other}]\n")
+        (tmp_path / name / "module.yaml").write_text(f"depends: [{other}]\n", encoding="utf-8")
     workbench = Workbench(Settings(cache=tmp_path / "cache"), Silent())
     with pytest.raises(UsageError, match="in a circle: one -> two -> one"):
         workbench.build([(resolve_module(str(tmp_path / "one")), make_kernel(tmp_path))])
@@ -289,10 +291,10 @@ def pytest_addoption(parser):
 
 
 def test_a_project_that_has_not_asked_for_the_plugin(tmp_path: Path) -> None:
-    (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n")
+    (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n", encoding="utf-8")
     (tmp_path / "Kbuild").write_text("obj-m := theirs.o\n")
-    (tmp_path / "test_theirs.py").write_text(THEIRS)
-    (tmp_path / "conftest.py").write_text(THEIR_OPTIONS)
+    (tmp_path / "test_theirs.py").write_text(THEIRS, encoding="utf-8")
+    (tmp_path / "conftest.py").write_text(THEIR_OPTIONS, encoding="utf-8")
     done = run_pytest(tmp_path, "--jobs", "3", "--machine", "3")
     assert done.returncode == 0, done.output
     assert "2 passed" in done.output
@@ -300,7 +302,7 @@ def test_a_project_that_has_not_asked_for_the_plugin(tmp_path: Path) -> None:
 
 def test_names_of_a_project_that_has_asked_for_the_plugin(tmp_path: Path) -> None:
     """Its own fixtures and arguments are its own; files with the names of ours are left alone."""
-    (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n")
+    (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n", encoding="utf-8")
     (tmp_path / "test_theirs.py").write_text(
         "import pytest\n"
         "@pytest.mark.parametrize('kernel', ['gaussian', 'laplacian'])\n"
@@ -310,7 +312,7 @@ def test_names_of_a_project_that_has_asked_for_the_plugin(tmp_path: Path) -> Non
         "    def kernel(self): return 'sobel'\n"
         "    def test_other(self, kernel): assert kernel == 'sobel'\n"
     )
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p kmod_harness.front.plugin\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p kmod_harness.front.plugin\n", encoding="utf-8")
     done = run_pytest(tmp_path)
     assert done.returncode == 0, done.output
     assert "3 passed" in done.output

@@ -68,8 +68,8 @@ def done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(Workbench, "check", tested)
     for name, text in MODULES.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / "Kbuild").write_text(f"obj-m := {name}.o\n")
-        (tmp_path / name / "module.yaml").write_text(text)
+        (tmp_path / name / "Kbuild").write_text(f"obj-m := {name}.o\n", encoding="utf-8")
+        (tmp_path / name / "module.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return count
@@ -102,7 +102,7 @@ def test_each_ko_of_a_folder_has_a_row_and_absent_hardware_is_no_failure(
     said = capsys.readouterr().out
     assert "1 passed, 1 no device in" in said
     assert "no device was bound to pci:x of with_dash" in " ".join(said.split())
-    assert junit.read_text().count("<testcase") == 2
+    assert junit.read_text(encoding="utf-8").count("<testcase") == 2
 
 
 def test_the_settings_of_the_users_own_tests(
@@ -111,7 +111,7 @@ def test_the_settings_of_the_users_own_tests(
     monkeypatch.setenv("PYTEST_ADDOPTS", "-n 2 --frobnicate")
     monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --frobnicate\n")
-    (tmp_path / "conftest.py").write_text("raise SystemExit('theirs')\n")
+    (tmp_path / "conftest.py").write_text("raise SystemExit('theirs')\n", encoding="utf-8")
     assert tasks.vm_test(Given(modules=("top",), kernels=("6.12",))) == Exit.OK
     assert done["test top on 6.12"] == 1
 

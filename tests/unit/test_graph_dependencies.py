@@ -36,7 +36,7 @@ GRAPH = ModuleGraph(parse_modules(PROC_MODULES), {"net": ("nginx (812), a socket
 
 @pytest.mark.parametrize("suffix", TEXTS)
 def test_texts(suffix: str) -> None:
-    assert TEXTS[suffix](GRAPH) == (GOLDEN / f"all{suffix}").read_text()
+    assert TEXTS[suffix](GRAPH) == (GOLDEN / f"all{suffix}").read_text(encoding="utf-8")
 
 
 def test_awkward_names_are_quoted() -> None:

@@ -25,7 +25,7 @@ def test_products_version_control_and_the_manifest_are_no_sources(tmp_path: Path
     ]  # fmt: skip
     for name in (*kept, *left, "sub/b.S"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(name, encoding="utf-8")
     assert sorted(scan(tmp_path)) == sorted([*kept, "sub/b.S"])
 
 
@@ -38,10 +38,10 @@ def test_more_than_a_modules_sources_can_be(tmp_path: Path) -> None:
 
 def test_key_of_a_link_changes_with_what_it_points_to(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
-    (tmp_path / "outside.c").write_text("1")
+    (tmp_path / "outside.c").write_text("1", encoding="utf-8")
     (tmp_path / "m" / "a.c").symlink_to("../outside.c")
     before = scan(tmp_path / "m")
-    (tmp_path / "outside.c").write_text("2")
+    (tmp_path / "outside.c").write_text("2", encoding="utf-8")
     assert scan(tmp_path / "m") != before
 
 
@@ -50,17 +50,17 @@ def test_mirror_touches_only_what_differs(tmp_path: Path) -> None:
     source.mkdir()
     copy.mkdir()
     for name in ("same.c", "changed.c", "gone.c"):
-        (source / name).write_text(name)
+        (source / name).write_text(name, encoding="utf-8")
     (source / "link.c").symlink_to("same.c")
     before = scan(source)
     mirror(source, copy, before, {})
     assert (copy / "link.c").readlink() == Path("same.c")
     stamp = (copy / "same.c").stat().st_mtime_ns
     (copy / "same.o").touch()
-    (source / "changed.c").write_text("new")
+    (source / "changed.c").write_text("new", encoding="utf-8")
     (source / "gone.c").unlink()
     mirror(source, copy, scan(source), before)
-    assert (copy / "changed.c").read_text() == "new"
+    assert (copy / "changed.c").read_text(encoding="utf-8") == "new"
     assert sorted(path.name for path in copy.iterdir()) == ["changed.c", "link.c", "same.c", "same.o"]
     assert (copy / "same.c").stat().st_mtime_ns == stamp
 
@@ -68,24 +68,27 @@ def test_mirror_touches_only_what_differs(tmp_path: Path) -> None:
 def test_read_only_sources_can_be_brought_again(tmp_path: Path) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
     source.mkdir()
-    (source / "a.c").write_text("1")
+    (source / "a.c").write_text("1", encoding="utf-8")
     (source / "a.c").chmod(0o444)
     mirror(source, copy, scan(source), {})
     mirror(source, copy, scan(source), {})
-    assert (copy / "a.c").read_text() == "1"
+    assert (copy / "a.c").read_text(encoding="utf-8") == "1"
 
 
 def test_file_in_place_of_a_link_does_not_write_through_it(tmp_path: Path) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
     source.mkdir()
-    (source / "a.c").write_text("a")
+    (source / "a.c").write_text("a", encoding="utf-8")
     (source / "b.c").symlink_to("a.c")
     before = scan(source)
     mirror(source, copy, before, {})
     (source / "b.c").unlink()
     (source / "b.c").write_text("b")
     mirror(source, copy, scan(source), before)
-    assert ((copy / "a.c").read_text(), (copy / "b.c").read_text()) == ("a", "b")
+    assert ((copy / "a.c").read_text(encoding="utf-8"), (copy / "b.c").read_text(encoding="utf-8")) == (
+        "a",
+        "b",
+    )
 
 
 CMD = """savedcmd_a.o := gcc -c -o a.o a.c
@@ -123,9 +126,9 @@ def test_outside_files_are_those_of_nobody_else(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     copy = tmp_path / "copy"
     copy.mkdir()
-    (copy / "Kbuild").write_text("include $(src)/../common.mk\n")
+    (copy / "Kbuild").write_text("include $(src)/../common.mk\n", encoding="utf-8")
     text = CMD.replace("/src", str(tmp_path)).replace("/m/", f"{tmp_path}/m/").replace("/k/", f"{tmp_path}/k/")
-    (copy / ".a.o.cmd").write_text(text)
+    (copy / ".a.o.cmd").write_text(text, encoding="utf-8")
     settled = (tmp_path / "k",)
     assert outside_files(copy, tmp_path / "m", tmp_path / "k", settled) == [
         str(tmp_path / name) for name in ("beside/b.h", "common.mk", "include/compat.h")

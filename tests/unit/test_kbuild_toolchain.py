@@ -79,7 +79,7 @@ def test_fitting_compiler_of_the_host_is_used_and_remembered(
 def test_host_whose_libraries_are_too_old_does_not_fit(
     target: Kernel, settings: Settings, host_has_it: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    (target.build_tree / "scripts/basic/fixdep").write_text(f"#!/bin/sh\n{script}\n")
+    (target.build_tree / "scripts/basic/fixdep").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     assert broken_programs(Toolchain(HOST_ROOT, "gcc", "x", View()), target)
     unpacked = Toolchain(Path("/unpacked"), "gcc-77", "x", View())
     monkeypatch.setattr(toolchains, "_unpacked_toolchain", lambda *_: unpacked)
@@ -161,22 +161,22 @@ PROGRAM = '#include "answer.h"\nint main(void) { return ANSWER; }\n'
 @needs_sandbox
 def test_program_is_made_once_for_each_content(tmp_path: Path, settings: Settings) -> None:
     source = tmp_path / "probe.c"
-    source.write_text(PROGRAM)
-    (tmp_path / "answer.h").write_text("#define ANSWER 0\n")
+    source.write_text(PROGRAM, encoding="utf-8")
+    (tmp_path / "answer.h").write_text("#define ANSWER 0\n", encoding="utf-8")
     toolchain = Toolchain(HOST_ROOT, "gcc", "x", View())
     flags = ("-Os",)  # libc.a may be missing on this host
     first = build_program([source], toolchain, settings, flags=flags)
     assert first.read_bytes()[:4] == b"\x7fELF"
     stamp = first.stat().st_mtime_ns
     assert build_program([source], toolchain, settings, flags=flags).stat().st_mtime_ns == stamp
-    (tmp_path / "answer.h").write_text("#define ANSWER 1\n")
+    (tmp_path / "answer.h").write_text("#define ANSWER 1\n", encoding="utf-8")
     assert build_program([source], toolchain, settings, flags=flags) != first
 
 
 @needs_sandbox
 def test_program_with_an_error_shows_it_and_leaves_nothing(tmp_path: Path, settings: Settings) -> None:
     source = tmp_path / "probe.c"
-    source.write_text("int main(void) { return nope; }\n")
+    source.write_text("int main(void) { return nope; }\n", encoding="utf-8")
     with pytest.raises(CommandError) as caught:
         build_program([source], Toolchain(HOST_ROOT, "gcc", "x", View()), settings, flags=())
     assert any(f"{source}:1:25: error: " in line for line in caught.value.evidence)

@@ -29,10 +29,10 @@ AMD64 = ARCHES["x86_64"]
 
 
 def kernels_of(debian: str, *, without: str = "") -> list[KernelPackages]:
-    stanzas = parse_stanzas((GOLDEN / f"show-{debian}.txt").read_text())
+    stanzas = parse_stanzas((GOLDEN / f"show-{debian}.txt").read_text(encoding="utf-8"))
     stanzas.pop(without, None)
     madison = GOLDEN / f"madison-{debian}.txt"
-    suites = parse_madison(madison.read_text()) if madison.exists() else {}
+    suites = parse_madison(madison.read_text(encoding="utf-8")) if madison.exists() else {}
     return find_kernels(stanzas, suites, debian, AMD64)
 
 
@@ -90,7 +90,7 @@ def test_kbuild_in_the_version_of_the_headers_though_older_ones_are_listed() -> 
 
 
 def test_kbuild_of_the_same_version_not_of_the_newest() -> None:
-    text = (GOLDEN / "show-bullseye.txt").read_text()
+    text = (GOLDEN / "show-bullseye.txt").read_text(encoding="utf-8")
     newer = "\nPackage: linux-kbuild-5.10\nVersion: 5.10.999-1\n"
     (kernel,) = find_kernels(parse_stanzas(text + newer), {}, "bullseye", AMD64)
     assert Package("linux-kbuild-5.10", "5.10.262-1") in kernel.packages
@@ -146,7 +146,7 @@ def test_a_catalogue_that_never_was_fetched_is_due() -> None:
 
 
 def test_simulated_installation() -> None:
-    packages = parse_simulation((GOLDEN / "simulate-trixie.txt").read_text())
+    packages = parse_simulation((GOLDEN / "simulate-trixie.txt").read_text(encoding="utf-8"))
     assert Package("libgcc-s1", "14.2.0-19") in packages
     assert Package("zlib1g", "1:1.3") not in packages
     assert len(packages) == len({package.name for package in packages}) > 5

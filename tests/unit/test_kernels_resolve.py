@@ -67,10 +67,10 @@ def test_series_is_fetched_once_then_found_without_apt(mirror: FakeMirror, setti
     add_kernel(mirror)
     kernel = resolve.resolve_kernel("6.12-cloud", settings, Silent())
     assert (kernel.release, kernel.compiler, kernel.origin) == (KERNEL, "gcc-14", f"trixie {VERSION}")
-    assert kernel.image.read_text() == "image"
-    assert (kernel.modules / "kernel" / "a.ko").read_text() == "module"
+    assert kernel.image.read_text(encoding="utf-8") == "image"
+    assert (kernel.modules / "kernel" / "a.ko").read_text(encoding="utf-8") == "module"
     assert (kernel.modules / "build").resolve() == kernel.build_tree.resolve()
-    assert "/usr/src" not in (kernel.build_tree / "Makefile").read_text()
+    assert "/usr/src" not in (kernel.build_tree / "Makefile").read_text(encoding="utf-8")
     before = mirror.calls()
     assert resolve.resolve_kernel("6.12-cloud", settings, Silent()) == kernel
     assert resolve.resolve_kernel(KERNEL, settings, Silent()).image == kernel.image
@@ -241,7 +241,7 @@ def test_folder_of_packages(tmp_path: Path, settings: Settings) -> None:
         build_deb(folder / name, name, VERSION, files).rename(folder / f"{name}.deb")
     kernel = resolve.resolve_kernel(str(folder), settings, Silent())
     assert (kernel.release, kernel.arch, kernel.compiler) == (KERNEL, "x86_64", "gcc-14")
-    assert kernel.image.read_text() == "image"
+    assert kernel.image.read_text(encoding="utf-8") == "image"
 
 
 def test_folder_with_half_of_the_packages(tmp_path: Path, settings: Settings) -> None:

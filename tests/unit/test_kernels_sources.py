@@ -85,7 +85,8 @@ def test_mirrors_of_the_host(apt_folder: Path) -> None:
         "deb http://other.invalid/apt stable main\n".replace("stable", "nodistro")
         + "deb cdrom:[Debian]/ bookworm main\n"
         + "deb http://a.invalid/debian/ bookworm main\n"
-        + "deb http://s.invalid/debian-security bookworm-security main\n"
+        + "deb http://s.invalid/debian-security bookworm-security main\n",
+        encoding="utf-8",
     )
     mirrors = find_mirrors(settings(), RELEASES, apt_folder)
     assert mirrors.address("main") == "http://a.invalid/debian"
@@ -105,7 +106,7 @@ def test_both_mirrors_from_the_settings(apt_folder: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "deb http://ubuntu.invalid/ubuntu noble main\n"])
 def test_host_without_debian_sources_is_told_what_to_set(apt_folder: Path, text: str) -> None:
-    (apt_folder / "sources.list").write_text(text)
+    (apt_folder / "sources.list").write_text(text, encoding="utf-8")
     with pytest.raises(HarnessError, match="no Debian apt sources") as caught:
         find_mirrors(settings(), RELEASES, apt_folder)
     assert MIRROR_VARIABLE in (caught.value.hint or "")

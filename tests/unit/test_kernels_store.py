@@ -27,9 +27,9 @@ from kmod_harness.base.settings import Settings
 def test_published_folder_appears_whole(tmp_path: Path) -> None:
     final = tmp_path / "final"
     with store.publishing(final) as part:
-        (part / "file").write_text("x")
+        (part / "file").write_text("x", encoding="utf-8")
         assert not final.exists()
-    assert (final / "file").read_text() == "x"
+    assert (final / "file").read_text(encoding="utf-8") == "x"
     assert list(tmp_path.iterdir()) == [final]
 
 

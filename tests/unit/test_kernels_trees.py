@@ -24,7 +24,7 @@ def build_tree(folder: Path) -> Path:
     }.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     return folder
 
 
@@ -56,7 +56,9 @@ def test_incomplete_tree_says_what_to_make(tmp_path: Path, missing: str, message
 def test_release_of_debians_older_headers_is_in_the_header(tmp_path: Path) -> None:
     tree = build_tree(tmp_path)
     (tree / "include/generated").mkdir()
-    (tree / "include/generated/utsrelease.h").write_text('#define UTS_RELEASE "6.99.0-1-cloud"\n')
+    (tree / "include/generated/utsrelease.h").write_text(
+        '#define UTS_RELEASE "6.99.0-1-cloud"\n', encoding="utf-8"
+    )
     assert resolve_tree("tree", tree, X86).release == "6.99.0-1-cloud"
 
 
@@ -89,7 +91,7 @@ def test_host_with_everything_installed(tmp_path: Path) -> None:
     release = platform.release()
     headers = build_tree(tmp_path / "usr/src/headers")
     (tmp_path / "boot").mkdir()
-    (tmp_path / "boot" / f"vmlinuz-{release}").write_text("image")
+    (tmp_path / "boot" / f"vmlinuz-{release}").write_text("image", encoding="utf-8")
     modules = tmp_path / "lib/modules" / release
     modules.mkdir(parents=True)
     with pytest.raises(UsageError, match="no headers") as caught:

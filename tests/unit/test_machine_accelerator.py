@@ -15,7 +15,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "kvm"
     path.touch()
     boot_id = tmp_path / "boot_id"
-    boot_id.write_text("first\n")
+    boot_id.write_text("first\n", encoding="utf-8")
     monkeypatch.setattr(accelerator, "DEVICE", path)
     monkeypatch.setattr(accelerator, "BOOT_ID", boot_id)
     return path
@@ -43,7 +43,7 @@ def test_auto_probes_once_per_boot(
     assert accelerator.choose("auto", cache) == accelerator.Accelerator(name, "because")
     assert accelerator.choose("auto", cache).name == name
     assert probe.runs == 1
-    accelerator.BOOT_ID.write_text("second\n")
+    accelerator.BOOT_ID.write_text("second\n", encoding="utf-8")
     accelerator.choose("auto", cache)
     assert probe.runs == 2
 
@@ -63,7 +63,7 @@ def test_without_device(tmp_path: Path, device: Path) -> None:
 
 def test_a_damaged_memory_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kvm, "probe", Probe(False))
-    (tmp_path / "accelerator.json").write_text("{")
+    (tmp_path / "accelerator.json").write_text("{", encoding="utf-8")
     assert accelerator.choose("auto", tmp_path).name == "tcg"
 
 
@@ -74,6 +74,8 @@ def test_the_probe_always_ends_with_a_reason() -> None:
 
 def test_the_probe_is_ours_wherever_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "kmod_harness").mkdir()
-    (tmp_path / "kmod_harness" / "__init__.py").write_text("raise SystemExit('another harness')\n")
+    (tmp_path / "kmod_harness" / "__init__.py").write_text(
+        "raise SystemExit('another harness')\n", encoding="utf-8"
+    )
     monkeypatch.chdir(tmp_path)
     assert "another harness" not in kvm.probe().reason

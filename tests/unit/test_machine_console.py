@@ -34,14 +34,14 @@ def test_lines_arrive_whole(tmp_path: Path) -> None:
 )
 def test_panic_is_recognised(tmp_path: Path, line: str) -> None:
     console = Console(tmp_path / "console.log")
-    console.path.write_text(f"before\n{line}\n")
+    console.path.write_text(f"before\n{line}\n", encoding="utf-8")
     assert console.panic() == line
     console.close()
 
 
 def test_a_mention_of_panic_is_none(tmp_path: Path) -> None:
     console = Console(tmp_path / "console.log")
-    console.path.write_text("mod: Kernel panic - not syncing is what we avoid\npanic=-1\n")
+    console.path.write_text("mod: Kernel panic - not syncing is what we avoid\npanic=-1\n", encoding="utf-8")
     assert console.panic() is None
     console.close()
 

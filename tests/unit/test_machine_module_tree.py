@@ -52,7 +52,7 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, byte
             assert root.parts[-3:] == ("lib", "modules", RELEASE)
             files = (path for path in root.rglob("*") if path.is_file())
             seen.append({str(path.relative_to(root)): path.read_bytes() for path in files})
-            Path(command[2]).write_text("image")
+            Path(command[2]).write_text("image", encoding="utf-8")
 
     monkeypatch.setattr("kmod_harness.base.process.run", run)
     monkeypatch.setattr(trees, "unpack_image_packages", lambda *_: tools)

@@ -49,7 +49,7 @@ def _saved(folder: Path, size: int = 4096) -> Path:
     for name in ("memory", "state"):
         (folder / name).write_bytes(b"x" * size)
     facts = {"boot_id": "b", "sizes": {"memory": size, "state": size}}
-    (folder / "template.json").write_text(json.dumps(facts))
+    (folder / "template.json").write_text(json.dumps(facts), encoding="utf-8")
     return folder
 
 

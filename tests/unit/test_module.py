@@ -49,7 +49,7 @@ def test_folder_without_kbuild_file(kmod: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Kbuild", "module.yaml"])
 def test_a_file_of_the_folder_means_the_folder(kmod: Path, name: str) -> None:
-    (kmod / "mouse" / "module.yaml").write_text("reloads: 1\n")
+    (kmod / "mouse" / "module.yaml").write_text("reloads: 1\n", encoding="utf-8")
     assert resolve_module(f"kmod/mouse/{name}").path == kmod / "mouse"
 
 
@@ -90,7 +90,7 @@ def test_a_folder_of_several_modules_lists_them_and_all_takes_them(tmp_path: Pat
     repository = tmp_path / "repository"
     for name in ("drivers/one", "drivers/two"):
         (repository / name).mkdir(parents=True)
-        (repository / name / "Makefile").write_text(f"obj-m += {Path(name).name}.o\n")
+        (repository / name / "Makefile").write_text(f"obj-m += {Path(name).name}.o\n", encoding="utf-8")
     with pytest.raises(UsageError, match="drivers/one, drivers/two") as caught:
         resolve_module("repository")
     assert caught.value.hint == f"--module {repository} --all"
@@ -109,12 +109,12 @@ def test_a_folder_whose_name_says_nothing_is_named_with_the_one_above(tmp_path: 
 def test_dependencies_go_by_folder_or_module_and_dash_is_underscore(kmod: Path, name: str) -> None:
     (kmod / "lib-core").mkdir()
     (kmod / "lib-core" / "Kbuild").write_text("obj-m := libcore_mod.o\n")
-    (kmod / "mouse" / "module.yaml").write_text(f"depends: [{name}, 'kernel:i2c-stub']\n")
+    (kmod / "mouse" / "module.yaml").write_text(f"depends: [{name}, 'kernel:i2c-stub']\n", encoding="utf-8")
     assert [one.path.name for one in resolve_module("mouse").needed] == ["lib-core"]
 
 
 def test_manifest_of_the_module(kmod: Path) -> None:
-    (kmod / "mouse" / "module.yaml").write_text("reloads: 0\n")
+    (kmod / "mouse" / "module.yaml").write_text("reloads: 0\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"mouse/module\.yaml:1: reloads: want 1 to 1000, found 0"):
         resolve_module("mouse")
 

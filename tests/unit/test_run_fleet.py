@@ -109,5 +109,7 @@ def test_memory_that_the_page_cache_has_counts_as_available(
     monkeypatch.setattr(fleet, "MEMINFO", table)
     monkeypatch.setattr(fleet, "cores", lambda: 8)
     for available, jobs in ((4 << 20, 8), (3 << 19, 3), (1000, 1)):
-        table.write_text(f"MemTotal: 16777216 kB\nMemFree: 1000 kB\nMemAvailable:   {available} kB\n")
+        table.write_text(
+            f"MemTotal: 16777216 kB\nMemFree: 1000 kB\nMemAvailable:   {available} kB\n", encoding="utf-8"
+        )
         assert default_jobs() == jobs

@@ -61,7 +61,9 @@ def test_imports_point_backwards_along_a_run() -> None:
 def test_an_import_that_points_forward_is_found(tmp_path: Path) -> None:
     for room in ("base", "front"):
         (tmp_path / room).mkdir()
-    (tmp_path / "base" / "errors.py").write_text("def f():\n    from kmod_harness.front import tasks\n")
+    (tmp_path / "base" / "errors.py").write_text(
+        "def f():\n    from kmod_harness.front import tasks\n", encoding="utf-8"
+    )
     (tmp_path / "front" / "tasks.py").write_text(
         "from kmod_harness import base\nimport kmod_harness.base.errors\n"
     )

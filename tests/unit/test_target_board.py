@@ -97,8 +97,8 @@ def serving(play: Play, folder: Path) -> Iterator[Stage]:
     keys = MachineKeys()
     with serve(_host_key(keys), keys.client, play.handle) as port:
         address = Address("root", "127.0.0.1", port)
-        (folder / "id").write_text(keys.client_pem)
-        (folder / "known").write_text(f"{address.known_as} {text_of(keys.host_key_blob())}\n")
+        (folder / "id").write_text(keys.client_pem, encoding="utf-8")
+        (folder / "known").write_text(f"{address.known_as} {text_of(keys.host_key_blob())}\n", encoding="utf-8")
         choice = Choice(host=f"root@127.0.0.1:{port}", identity=folder / "id", known_hosts=folder / "known")
         request = Request(choice, "vms")
         workbench = Workbench(Settings(cache=folder / "cache"), Silent())
@@ -187,7 +187,7 @@ def connect(stage: Stage, **other: Path | None) -> None:
 
 def test_an_unknown_board_is_refused(stage: Callable[[Play], Stage], tmp_path: Path) -> None:
     at = stage(Play())
-    (tmp_path / "known").write_text("")
+    (tmp_path / "known").write_text("", encoding="utf-8")
     with pytest.raises(HostKeyError, match="is not known: it shows ssh-ed25519 SHA256:"):
         at.rescue()
     assert at.play.asked == []
@@ -196,7 +196,7 @@ def test_an_unknown_board_is_refused(stage: Callable[[Play], Stage], tmp_path: P
 def test_a_changed_board_is_refused(stage: Callable[[Play], Stage], tmp_path: Path) -> None:
     at = stage(Play())
     name = parse_address(at.request.board.host).known_as
-    (tmp_path / "known").write_text(f"{name} {text_of(MachineKeys().host_key_blob())}\n")
+    (tmp_path / "known").write_text(f"{name} {text_of(MachineKeys().host_key_blob())}\n", encoding="utf-8")
     with pytest.raises(HostKeyError, match="has changed"):
         at.rescue()
     assert at.play.asked == []
@@ -204,7 +204,7 @@ def test_a_changed_board_is_refused(stage: Callable[[Play], Stage], tmp_path: Pa
 
 def test_a_foreign_key_is_not_let_in(stage: Callable[[Play], Stage], tmp_path: Path) -> None:
     at = stage(Play())
-    (tmp_path / "id").write_text(MachineKeys().client_pem)
+    (tmp_path / "id").write_text(MachineKeys().client_pem, encoding="utf-8")
     with pytest.raises(AuthenticationError, match="takes none of 1 keys"):
         at.rescue()
 
@@ -220,7 +220,7 @@ def test_the_users_own_keys_are_offered(
         connect(at, identity=None)
     again = stage(Play())
     (tmp_path / "id").rename(tmp_path / ".ssh" / "id_ed25519")
-    (tmp_path / ".ssh" / "id_rsa").write_text("no key\n")
+    (tmp_path / ".ssh" / "id_rsa").write_text("no key\n", encoding="utf-8")
     connect(again, identity=None)
 
 
@@ -241,7 +241,7 @@ def test_identities_that_cannot_be_used(stage: Callable[[Play], Stage], tmp_path
     at = stage(Play())
     with pytest.raises(UsageError, match="No such file"):
         connect(at, identity=tmp_path / "missing")
-    (tmp_path / "text").write_text("hello\n")
+    (tmp_path / "text").write_text("hello\n", encoding="utf-8")
     with pytest.raises(UsageError, match="no private key"):
         connect(at, identity=tmp_path / "text")
     paramiko.RSAKey.generate(2048).write_private_key_file(str(tmp_path / "locked"), password="secret")
@@ -288,7 +288,7 @@ def headers(folder: Path, release: str, make: str = "x86") -> Path:
         ".config": 'CONFIG_CC_VERSION_TEXT="gcc-14 (Debian 14.2.0-19) 14.2.0"\n',
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 

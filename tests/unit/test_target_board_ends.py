@@ -61,7 +61,7 @@ def board(watch: Watch, told: list[str]) -> Iterator[Board]:
 def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     return False
 
 
@@ -69,7 +69,7 @@ def pid_in(file: Path) -> int:
     """What a process writes there, when it has."""
     for _ in range(200):
         with contextlib.suppress(OSError, ValueError):
-            return int(file.read_text())
+            return int(file.read_text(encoding="utf-8"))
         time.sleep(0.05)
     raise AssertionError(file)
 

@@ -60,7 +60,7 @@ def test_what_is_no_record(line: str) -> None:
 @pytest.mark.parametrize("path", DUMPS, ids=lambda path: path.stem)
 def test_real_dumps(path: Path) -> None:
     """Every line of a real dump is a record or a dictionary line, and the splat is found in it."""
-    dump = path.read_text()
+    dump = path.read_text(encoding="utf-8")
     records = parse_kmsg(dump)
     assert len(records) == sum(1 for line in dump.splitlines() if not line.startswith((" ", "# ")))
     assert [record.sequence for record in records] == sorted(record.sequence for record in records)

@@ -166,5 +166,5 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read_known_hosts(None)  # ssh's own need not be there
     (tmp_path / ".ssh").mkdir()
     key = blob()
-    (tmp_path / ".ssh" / "known_hosts").write_text(f"{BOARD.known_as} {text_of(key)}\n")
+    (tmp_path / ".ssh" / "known_hosts").write_text(f"{BOARD.known_as} {text_of(key)}\n", encoding="utf-8")
     check_host_key(read_known_hosts(None), BOARD, KIND, key, FILE)

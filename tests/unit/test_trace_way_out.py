@@ -19,7 +19,7 @@ HIDDEN = {"checks and stop"}  # in no kernel a call of its own
 
 
 def golden(series: str) -> Call:
-    return only_call((GOLDEN / f"depend_s-{series}.trace").read_text())
+    return only_call((GOLDEN / f"depend_s-{series}.trace").read_text(encoding="utf-8"))
 
 
 def steps(series: str) -> dict[str, Taken]:
@@ -136,18 +136,18 @@ def test_a_module_that_was_not_unloaded() -> None:
 
 
 def test_two_calls_are_not_one() -> None:
-    text = (GOLDEN / "depend_s-6.1.trace").read_text()
+    text = (GOLDEN / "depend_s-6.1.trace").read_text(encoding="utf-8")
     with pytest.raises(HarnessError, match="2 system calls"):
         only_call(text + text)
 
 
 def test_the_tree() -> None:
     text = tree("title", tuple(steps("6.12").values()))
-    assert text == (GOLDEN / "depend_s-6.12.txt").read_text()
+    assert text == (GOLDEN / "depend_s-6.12.txt").read_text(encoding="utf-8")
     assert text.count(NO_CALL) == 1
 
 
 def test_side_by_side() -> None:
     text = side_by_side(("5.10", "7.3"), tuple(steps("5.10").values()), tuple(steps("7.3").values()))
-    assert text == (GOLDEN / "depend_s-5.10-7.3.txt").read_text()
+    assert text == (GOLDEN / "depend_s-5.10-7.3.txt").read_text(encoding="utf-8")
     assert "module_flags" in text

@@ -55,7 +55,9 @@ def test_packing(packing: str, tmp_path: Path) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(LOG.encode()))))
+        sys,
+        "stdin",
+        io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(LOG.encode()))), encoding="utf-8"),
     )
     assert [splat.kind for splat in find_splats(read_lines("-"))] == ["bug"]
 
@@ -73,13 +75,15 @@ def test_packed_file_that_ends_early_gives_what_it_has(packing: str, tmp_path: P
 def test_parts_of_a_pstore_dump_are_put_in_order(tmp_path: Path) -> None:
     first, second, third = LOG.splitlines()
     path = tmp_path / "dmesg"
-    path.write_text(f"Panic#1 Part1\n<1>{third}\nPanic#1 Part2\n<0>{second}\nPanic#1 Part3\n<6>{first}\n")
+    path.write_text(
+        f"Panic#1 Part1\n<1>{third}\nPanic#1 Part2\n<0>{second}\nPanic#1 Part3\n<6>{first}\n", encoding="utf-8"
+    )
     assert [line[3:] for line in read_lines(str(path))] == [first, second, third]
 
 
 def test_long_line_loses_its_end_only(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    path.write_text("x" * 1_000_000 + "\n" + LOG)
+    path.write_text("x" * 1_000_000 + "\n" + LOG, encoding="utf-8")
     first, *rest = read_lines(str(path))
     assert len(first) == 1 << 16
     assert rest == LOG.splitlines()
@@ -135,7 +139,7 @@ def test_any_text(lines: list[str]) -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(sorted(GOLDEN.glob("*.log"))), st.randoms(use_true_random=False))
 def test_real_log_with_lines_lost_doubled_cut_and_swapped(path: Path, random: object) -> None:
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     for _ in range(8):
         at = random.randrange(len(lines))  # type: ignore[attr-defined]
         cut = random.randrange(len(lines[at]) + 1)  # type: ignore[attr-defined]

@@ -25,7 +25,7 @@ WITHOUT_LOG = {"kmsan", "netdev-leak", "workqueue"}
 
 def read_golden(path: Path) -> tuple[list[str], list[str]]:
     """The expectations at the top of a golden log, and its lines."""
-    lines = path.read_text().splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     expected = [line.removeprefix("# expect: ") for line in lines if line.startswith("# expect: ")]
     assert expected, f"{path.name} has no '# expect:' line"
     body = [line for line in lines if not line.startswith(("# expect: ", "# origin: "))]

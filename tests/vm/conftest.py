@@ -92,9 +92,9 @@ def build_changed(build_module: Build, tmp_path: Path) -> BuildChanged:
         shutil.copytree(KMOD / "include", folder.parent / "include", dirs_exist_ok=True)
         shutil.copytree(KMOD / name, folder, ignore=shutil.ignore_patterns("module.yaml"))
         for file, old, new in changes:
-            text = (folder / file).read_text()
+            text = (folder / file).read_text(encoding="utf-8")
             assert old in text, f"{file} has no {old!r} any more"
-            (folder / file).write_text(text.replace(old, new))
+            (folder / file).write_text(text.replace(old, new), encoding="utf-8")
         (ko,) = build_module(str(folder))
         return ko
 

@@ -115,9 +115,9 @@ def write_module(front: Front, name: str, bad: Bad) -> None:
     """The sources of a module."""
     folder = front.folder / name
     folder.mkdir()
-    (folder / f"{name}.c").write_text(SOURCE % (bad.init, bad.exit))
-    (folder / "Kbuild").write_text(f"obj-m := {name}.o\n")
-    (folder / "module.yaml").write_text(bad.manifest)
+    (folder / f"{name}.c").write_text(SOURCE % (bad.init, bad.exit), encoding="utf-8")
+    (folder / "Kbuild").write_text(f"obj-m := {name}.o\n", encoding="utf-8")
+    (folder / "module.yaml").write_text(bad.manifest, encoding="utf-8")
 
 
 def run_all(front: Front, kernel: Kernel, rows: dict[str, Bad], *words: str, **environment: str) -> Run:

@@ -112,7 +112,7 @@ def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Pat
     folder.mkdir()
     (folder / "Kbuild").write_text("# SPDX-License-Identifier: GPL-2.0-only\nobj-m := ring_a.o ring_b.o\n")
     for own, other in ("ab", "ba"):
-        (folder / f"ring_{own}.c").write_text(RING.format(own=own, other=other))
+        (folder / f"ring_{own}.c").write_text(RING.format(own=own, other=other), encoding="utf-8")
     # The compiler sees nothing wrong in it; the loader resolves a symbol only from a module that is there.
     paths = [guest.put(ko) for ko in build_module(str(folder))]
     assert len(paths) == 2
@@ -130,9 +130,9 @@ def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Pat
 def board_choice(machine: Machine, folder: Path, modules: list[str]) -> Choice:
     """The machine as a board that SSH reaches, with keys in files."""
     identity, known_hosts = folder / "id", folder / "known_hosts"
-    identity.write_text(machine.keys.client_pem)
+    identity.write_text(machine.keys.client_pem, encoding="utf-8")
     key = base64.b64encode(machine.keys.host_key_blob()).decode()
-    known_hosts.write_text(f"[127.0.0.1]:{machine.port} ssh-ed25519 {key}\n")
+    known_hosts.write_text(f"[127.0.0.1]:{machine.port} ssh-ed25519 {key}\n", encoding="utf-8")
     host = f"root@127.0.0.1:{machine.port}"
     return Choice(host=host, modules=modules, identity=identity, known_hosts=known_hosts)
 

@@ -541,10 +541,10 @@ class Far:
     def __post_init__(self) -> None:
         self.address = Address("root", "127.0.0.1", self.machine.port)
         self.identity = self.folder / "id"
-        self.identity.write_text(self.machine.keys.client_pem)
+        self.identity.write_text(self.machine.keys.client_pem, encoding="utf-8")
         self.known_hosts = self.folder / "known_hosts"
         key = base64.b64encode(self.machine.keys.host_key_blob()).decode()
-        self.known_hosts.write_text(f"{self.address.known_as} ssh-ed25519 {key}\n")
+        self.known_hosts.write_text(f"{self.address.known_as} ssh-ed25519 {key}\n", encoding="utf-8")
 
     def request(self, name: str, *flags: str) -> Request:
         """What `invoke rescue` asks for."""
@@ -596,7 +596,7 @@ def test_the_command(far: Far, guest: Guest, build_module: Build) -> None:
     assert "depend_s" not in guest.modules()
     assert run("depend_s").returncode == Exit.CHECK_FAILED
     assert run("depend_s", "--kernel", "5.10", "--kdir", "/").returncode == Exit.USAGE
-    far.known_hosts.write_text("")
+    far.known_hosts.write_text("", encoding="utf-8")
     unknown = run("depend_s")
     assert unknown.returncode == Exit.NO_VERDICT
     assert "the host key is not known" in unknown.output

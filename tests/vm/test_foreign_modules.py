@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "it's (a) repo" / "src"
     (path / "include").mkdir(parents=True)
     for name, text in SOURCES.items():
-        (path / name).write_text(text)
+        (path / name).write_text(text, encoding="utf-8")
     return path
 
 
@@ -80,7 +80,7 @@ def test_each_ko_of_a_folder_has_its_own_verdict(workbench: Workbench, kernel: K
 
 
 def test_load_module_brings_what_it_needs(load_module: Callable[..., str], guest: Guest, folder: Path) -> None:
-    (folder / "Makefile").write_text(SOURCES["Makefile"].replace("nodev.o ", ""))
+    (folder / "Makefile").write_text(SOURCES["Makefile"].replace("nodev.o ", ""), encoding="utf-8")
     assert load_module(str(folder), wanted=7) == "usesym"
     assert guest.read("/sys/module/usesym/parameters/wanted") == "7\n"
     assert "plat_drv" in guest.modules()

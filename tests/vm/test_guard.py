@@ -391,7 +391,7 @@ def test_a_broken_module_costs_one_error(workbench: Workbench, kernel: Kernel, t
     """`vm-test --guard`: it crashed all the same, but the machine serves the next module."""
     folder = tmp_path / "broken"
     folder.mkdir()
-    (folder / "broken.c").write_text(BROKEN)
+    (folder / "broken.c").write_text(BROKEN, encoding="utf-8")
     (folder / "Kbuild").write_text("obj-m := broken.o\n")
     modules = [resolve_module(str(folder)), resolve_module("depend_s")]
     machines = MachineOptions(isolation="kernel")

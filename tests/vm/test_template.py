@@ -230,7 +230,7 @@ def test_a_template_that_cannot_boot_leaves_its_log(settings: Settings, kernel: 
     with pytest.raises(GuestPanic) as caught, fleet.machine(kernel, "never"):
         pass
     assert caught.value.log
-    assert "Unable to mount root fs" in caught.value.log.read_text()
+    assert "Unable to mount root fs" in caught.value.log.read_text(encoding="utf-8")
     assert nothing_half_made(settings)
 
 
