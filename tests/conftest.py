@@ -10,8 +10,9 @@ import pytest
 
 
 def pytest_configure() -> None:
-    """A shell that starts us in the background lets Ctrl-C be ignored, and tests send it to programs."""
+    """Tests send signals to programs; in the background Ctrl-C is ignored, and under nohup SIGHUP."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -8,18 +8,16 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.process import Completed
 from kmod_harness.base.settings import CACHE_VARIABLE
+from tests.patience import patient
 
 PROGRAM = Path(sys.executable).with_name("kmod-harness")
-SECONDS = 300.0  # a limit for hangs: a busy disk takes its time
 SHARED = ("kernels", "toolchains", "guest", "programs", "initramfs", "vmlinux")  # of a cache
 
 
@@ -38,7 +36,7 @@ class Front:
 
     def run(self, *words: str, stdin: bytes | None = None, **environment: str) -> Completed:
         """Run a command to its end."""
-        deadline = Deadline(SECONDS, "kmod-harness")
+        deadline = patient("kmod-harness")
         argv = [str(PROGRAM), *words]
         return process.run(
             argv,
@@ -74,14 +72,6 @@ class Front:
     def find(self, wanted: Callable[[str], bool]) -> int | None:
         """The id of a process of this front whose command line is the wanted one."""
         return next((pid for pid, words in self.processes().items() if wanted(words)), None)
-
-    @staticmethod
-    def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-        """Poll until something is so."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"{what}: not within {seconds} s"
-            time.sleep(0.02)
 
     def left_behind(self) -> list[str]:
         """Processes, half-made and temporary files that outlived the commands; there should be none."""

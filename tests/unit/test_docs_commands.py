@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.module.manifest import parse_manifest
 from tests.docs_commands import HERE, IN_A_MACHINE, NOT_RUN, PAGES, ROOT, blocks, commands
 from tests.front import make_front
+from tests.patience import patient
 
 LANGUAGES = {"console", "yaml", "toml", "python", "mermaid", "text"}
 EXAMPLES = ROOT / "docs" / "examples"
@@ -44,7 +44,7 @@ def test_make_knows_what_to_do(command: str, tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text("%: ;\n", encoding="utf-8")
     _, *words = shlex.split(command)
     tree = [f"KDIR={tmp_path}"] if "-C" in words and "KDIR" not in command else []
-    done = process.run(["make", "-n", *words, *tree], cwd=ROOT, deadline=Deadline(60, "make"), check=False)
+    done = process.run(["make", "-n", *words, *tree], cwd=ROOT, deadline=patient("make"), check=False)
     assert done.returncode == 0, done.output
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
+from tests.patience import patient
 
 # As sudo does: the password comes from the controlling terminal, without echo, or not at all.
 SUDO = """#!/usr/bin/env python3
@@ -90,6 +90,6 @@ def test_a_wrong_password_is_told_with_what_to_do(environment: dict[str, str]) -
 
 def test_without_a_terminal_it_is_told_with_what_to_do(environment: dict[str, str]) -> None:
     argv = [sys.executable, "-c", INSTALL]
-    done = process.run(argv, env=environment, deadline=Deadline(60, "doctor"))
+    done = process.run(argv, env=environment, deadline=patient("doctor"))
     assert "a terminal is required" in done.output
     assert "next: as root: apt-get install --yes --no-install-recommends bubblewrap" in done.output

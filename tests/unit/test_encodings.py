@@ -14,9 +14,9 @@ import pytest
 
 import kmod_harness
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.kernels.arch import host_arch
 from tests.front import make_front
+from tests.patience import patient
 
 ROOT = Path(__file__).parents[2]
 OUR_CODE = (Path(kmod_harness.__file__).parent, *(ROOT / name for name in ("benchmarks", "docs", "tests")))
@@ -81,12 +81,12 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.kernels.arch import host_arch
 from kmod_harness.report.text import show_everything
 printf = ["printf", r"a \342\206\222 b\n"]
-done = process.run(printf, deadline=Deadline(20, "printf"), log_to=Path("log"))
+done = process.run(printf, deadline=Deadline(300, "printf"), log_to=Path("log"))
 show_everything(sys.stdout)
 print(done.output)
 """
     argv = [sys.executable, "-c", script]
-    done = process.run(argv, deadline=Deadline(60, "python"), cwd=tmp_path, env=os.environ | ASCII)
+    done = process.run(argv, deadline=patient("python"), cwd=tmp_path, env=os.environ | ASCII)
     assert (tmp_path / "log").read_text(encoding="utf-8") == f"a {ARROW} b\n"
     assert done.output.strip() == "a \\u2192 b"
 
@@ -97,7 +97,7 @@ print(done.output)
 )
 def test_a_build_that_prints_an_arrow_is_no_defect_of_the_harness(tmp_path: Path) -> None:
     front = make_front(tmp_path)
-    version = process.run(["gcc", "-dumpversion"], deadline=Deadline(20, "gcc")).output.strip()
+    version = process.run(["gcc", "-dumpversion"], deadline=patient("gcc")).output.strip()
     tree = {
         "Makefile": f"modules:\n\t@echo '{ARROW} here'; exit 1\n",
         "Module.symvers": "",

@@ -23,6 +23,7 @@ from kmod_harness.verdict.lifecycle import Verdict
 from kmod_harness.verdict.source import ModuleFile, Symbols, parse_addr2line, with_source
 from kmod_harness.verdict.splats import find_splats
 from tests.front import Front
+from tests.patience import SECONDS
 
 GOLDEN = Path(__file__).parent / "golden"
 SOURCE = """\
@@ -54,10 +55,10 @@ def ko(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         ["gcc", "-g", "-O2", "-fno-pic", "-c", str(folder / "gadget.c"), "-o", str(path)],
         check=True,
-        timeout=60,
+        timeout=SECONDS,
     )
     linked = folder / "linked.ko"
-    subprocess.run(["ld", "-r", "--build-id=sha1", str(path), "-o", str(linked)], check=True, timeout=60)
+    subprocess.run(["ld", "-r", "--build-id=sha1", str(path), "-o", str(linked)], check=True, timeout=SECONDS)
     return linked.rename(path)
 
 
@@ -95,7 +96,7 @@ def test_return_address_is_in_the_line_of_the_call(ko: Path) -> None:
     disassembled = subprocess.run(
         ["objdump", "-d", "-j", ".init.text", str(ko)],
         check=True,
-        timeout=60,
+        timeout=SECONDS,
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -126,7 +127,7 @@ def test_other_sources_than_those_of_the_loaded_module(ko: Path, tmp_path: Path)
     info, built = tmp_path / "modinfo", tmp_path / "gadget.ko"
     info.write_bytes(b"license=GPL\0srcversion=ABC123\0")
     command = ["objcopy", "--add-section", f".modinfo={info}", str(ko), str(built)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=SECONDS)
     lines, module = log_with(frame(ko, "gadget_read", 1)), ModuleFile(built)
     assert "gadget.c" in told(lines, Symbols([module], {"gadget": "ABC123"}))
     assert "gadget.c" in told(lines, Symbols([module], {"gadget": ""}))  # not loaded any more
@@ -137,7 +138,7 @@ def test_other_sources_than_those_of_the_loaded_module(ko: Path, tmp_path: Path)
 
 def test_ko_without_debug_info_says_so(ko: Path, tmp_path: Path) -> None:
     bare = tmp_path / "gadget.ko"
-    subprocess.run(["strip", "--strip-debug", str(ko), "-o", str(bare)], check=True, timeout=60)
+    subprocess.run(["strip", "--strip-debug", str(ko), "-o", str(bare)], check=True, timeout=SECONDS)
     assert "has no debug info" in told(log_with(frame(ko, "gadget_read", 1)), Symbols([ModuleFile(bare)]))
 
 

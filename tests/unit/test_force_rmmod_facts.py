@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.settings import PROJECT
+from tests.patience import patient
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc (invoke doctor)")
-SECONDS = 120.0
 SOURCES = PROJECT / "kmod/tools/force-rmmod"
 # In the place of calls.c: the module answers with $ERROR, after it has told what is in the file $FACTS.
 CALLS = """
@@ -92,7 +91,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = [str(path) for path in sorted(SOURCES.glob("*.c")) if path.name != "calls.c"]
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{SOURCES}"]
     argv = ["gcc", *flags, "-o", str(folder / "force-rmmod"), str(folder / "played.c"), *sources]
-    process.run(argv, deadline=Deadline(SECONDS, "gcc"))
+    process.run(argv, deadline=patient("gcc"))
     return folder
 
 
@@ -101,7 +100,7 @@ def ask(folder: Path, told: str, *flags: str, error: int = 0) -> dict[str, Any]:
     (folder / "facts").write_text(told, encoding="utf-8")
     done = process.run(
         [str(folder / "force-rmmod"), "--json", *flags, "vms"],
-        deadline=Deadline(SECONDS, "force-rmmod"),
+        deadline=patient("force-rmmod"),
         env={"FACTS": str(folder / "facts"), "ERROR": str(error)},
         check=False,
     )

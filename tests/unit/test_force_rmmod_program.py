@@ -18,12 +18,12 @@ from kmod_harness.features.rescue.package import build_there, carry, source_name
 from kmod_harness.target.board import Board
 from kmod_harness.target.runner import Result
 from kmod_harness.target.target import Facts
+from tests.patience import patient
 
 pytestmark = pytest.mark.skipif(
     any(shutil.which(tool) is None for tool in ("make", "cc", "gcc", "tar")),
     reason="needs make, cc and gcc (invoke doctor)",
 )
-SECONDS = 120.0
 # What the program looks at in a .ko: that it is an ELF file, and the lines of .modinfo.
 KO = b"\177ELF...\0license=GPL\0name=force_rmmod\0parmtype=force:bool\0vermagic=1.2.3 SMP \0" + bytes(
     range(256)
@@ -40,7 +40,7 @@ def make(folder: Path, tree: Path, *arguments: str) -> process.Completed:
     """`make -C kmod` with the warnings that the kernel's own programs are built with, and no mercy."""
     argv = ["make", "-C", str(folder), f"KDIR={tree}", *arguments]
     flags = "CLI_CFLAGS=-std=gnu11 -Os -Wall -Wextra -Werror"
-    return process.run([*argv, flags], deadline=Deadline(SECONDS, "make"))
+    return process.run([*argv, flags], deadline=patient("make"))
 
 
 @pytest.fixture
@@ -65,9 +65,7 @@ def tree(tmp_path: Path) -> Path:
 
 def ask(program: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and reason."""
-    done = process.run(
-        [str(program), "--json", *arguments], deadline=Deadline(SECONDS, "force-rmmod"), check=False
-    )
+    done = process.run([str(program), "--json", *arguments], deadline=patient("force-rmmod"), check=False)
     answer = json.loads(done.output)
     assert answer["exit_code"] == done.returncode
     return done.returncode, answer["reason"]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, HarnessError, UsageError
 from kmod_harness.base.process import Completed
 from kmod_harness.base.progress import Silent
@@ -22,8 +21,7 @@ from kmod_harness.module.module import resolve_module
 from kmod_harness.module.vocabulary import SPLAT_KINDS
 from kmod_harness.run.workbench import Workbench
 from tests.front import PROGRAM, Front, make_front
-
-SECONDS = 300.0  # a disk that is busy elsewhere takes its time
+from tests.patience import patient
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +79,14 @@ def test_the_modules_of_this_machine(front: Front) -> None:
         "vms 16384 0 - Live 0x0000000000000000 (OE)\nmouse 24576 2 vms, Live 0x0\n", encoding="utf-8"
     )
     jail = ("bwrap", "--dev-bind", "/", "/", "--tmpfs", "/proc", "--ro-bind", str(listing), "/proc/modules")
-    drawn = process.run((*jail, str(PROGRAM), "graph", "--local"), deadline=Deadline(SECONDS, "graph"))
+    drawn = process.run((*jail, str(PROGRAM), "graph", "--local"), deadline=patient("graph"))
     assert [line.split() for line in drawn.lines()] == [
         ["module", "state", "count", "held", "by"],
         ["mouse", "Live", "2", "vms,", "1", "holder", "that", "is", "no", "module"],
         ["vms", "Live", "0", "-"],
     ]
     order = process.run(
-        (*jail, str(PROGRAM), "unload-order", "mouse", "--local"), deadline=Deadline(SECONDS, "x"), check=False
+        (*jail, str(PROGRAM), "unload-order", "mouse", "--local"), deadline=patient("x"), check=False
     )
     assert order.returncode == Exit.CHECK_FAILED
     assert order.lines()[0] == "1. rmmod vms"
@@ -153,7 +151,7 @@ PLUGIN = ("-p", "kmod_harness.front.plugin")
 def run_pytest(folder: Path, *words: str) -> Completed:
     """pytest as a user of another project runs it."""
     argv = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
-    return process.run(argv, deadline=Deadline(SECONDS, "pytest"), cwd=folder, check=False)
+    return process.run(argv, deadline=patient("pytest"), cwd=folder, check=False)
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, GuestFailure, HarnessError, UsageError
 from kmod_harness.base.settings import PROJECT
 from kmod_harness.front import ending
 from tests.front import PROGRAM, Front, make_front
+from tests.patience import SECONDS, patient
 
-SECONDS = 300.0  # a disk that is busy elsewhere takes its time
 INVOKE = PROGRAM.with_name("invoke")
 
 
@@ -60,7 +59,7 @@ def waiting(front: Front, shell: str) -> Iterator[subprocess.Popen[bytes]]:
         argv = ["sh", "-c", f'{shell}; exec "$@"', "sh", str(PROGRAM), *words]
         run = process.start(argv, cwd=front.folder, env=front.environment())
         try:
-            board.settimeout(60)
+            board.settimeout(SECONDS)
             with board.accept()[0]:
                 yield run
         finally:
@@ -71,7 +70,7 @@ def waiting(front: Front, shell: str) -> Iterator[subprocess.Popen[bytes]]:
 def test_a_signal_ends_a_command(front: Front, number: signal.Signals) -> None:
     with waiting(front, "trap - INT") as run:
         run.send_signal(number)
-        output = run.communicate(timeout=60)[0].decode()
+        output = run.communicate(timeout=SECONDS)[0].decode()
     assert (run.returncode, output) == (Exit.NO_VERDICT, "interrupted: no verdict\n")
 
 
@@ -80,7 +79,7 @@ def test_a_command_under_nohup_outlives_the_terminal(front: Front) -> None:
         run.send_signal(signal.SIGHUP)
         assert not process.wait(run, 1.0)
         run.send_signal(signal.SIGTERM)
-        assert process.wait(run, 60)
+        assert process.wait(run, SECONDS)
     assert run.returncode == Exit.NO_VERDICT
 
 
@@ -109,7 +108,7 @@ def test_a_reader_that_leaves(front: Front, words: str) -> None:
 def test_nobody_ever_listened(front: Front) -> None:
     """Standard output and standard error are closed: a daemon starts programs so."""
     argv = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", str(PROGRAM), "clean"]
-    deadline = Deadline(SECONDS, "clean")
+    deadline = patient("clean")
     assert process.run(argv, deadline=deadline, env=front.environment(), check=False).returncode == Exit.OK
 
 
@@ -130,7 +129,7 @@ def test_nobody_ever_listened(front: Front) -> None:
 )
 def test_wrong_usage_of_bare_invoke(front: Front, words: str, message: str) -> None:
     argv = [str(INVOKE), *words.split()]
-    deadline = Deadline(SECONDS, "invoke")
+    deadline = patient("invoke")
     done = process.run(argv, deadline=deadline, cwd=PROJECT, env=front.environment(), check=False)
     assert message in done.output
     assert done.returncode == Exit.USAGE
@@ -139,7 +138,7 @@ def test_wrong_usage_of_bare_invoke(front: Front, words: str, message: str) -> N
 @pytest.mark.parametrize("program", [PROGRAM, INVOKE])
 def test_help_is_no_name_of_a_module(front: Front, program: Path) -> None:
     argv = [str(program), "unload-order", "--help"]
-    deadline = Deadline(SECONDS, "help")
+    deadline = patient("help")
     done = process.run(argv, deadline=deadline, cwd=PROJECT, env=front.environment(), check=False)
     assert done.returncode == Exit.OK
     assert done.lines()[0] == f"Usage: {program.name} unload-order NAME [OPTIONS]"

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.settings import DATA
 from kmod_harness.machine.agent import Agent
+from tests.patience import SECONDS, patient
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc (invoke doctor)")
 # What main() does beside finding its port. The second argument limits the memory, in bytes.
@@ -50,7 +50,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "driver.c").write_text(DRIVER, encoding="utf-8")
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", f"-I{DATA / 'guest'}"]
     argv = ["gcc", *flags, "-o", str(folder / "agent"), str(folder / "driver.c")]
-    process.run(argv, deadline=Deadline(60, "gcc"))
+    process.run(argv, deadline=patient("gcc"))
     return folder / "agent"
 
 
@@ -72,7 +72,7 @@ def start(program: Path) -> Iterator[Start]:
 
 def ask(connection: socket.socket, request: bytes) -> tuple[int, bytes]:
     """The errno and text that a request is answered with."""
-    connection.settimeout(60)
+    connection.settimeout(SECONDS)
     connection.sendall(struct.pack("<I", len(request)) + request)
     error, size = struct.unpack("<II", connection.recv(8, socket.MSG_WAITALL))
     return error, connection.recv(size, socket.MSG_WAITALL) if size else b""
@@ -84,7 +84,7 @@ def alive(connection: socket.socket) -> bool:
 
 
 def test_a_file_of_any_size_arrives_whole(start: Start, tmp_path: Path) -> None:
-    agent, deadline = Agent(start(), lambda: None), Deadline(120, "write")
+    agent, deadline = Agent(start(), lambda: None), patient("write")
     large = tmp_path / "large.ko"
     large.write_bytes(b"an older and longer one" * (5 << 20))
     data = b"".join(os.urandom(1 << 20) * 5 for _ in range(14))  # 70 MiB
@@ -114,4 +114,4 @@ def test_without_memory_for_it_a_request_is_refused(start: Start) -> None:
 def test_a_file_that_cannot_be_written_is_named(start: Start, tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"/missing/x\.ko: No such file or directory"):
         path = f"{tmp_path}/missing/x.ko"
-        Agent(start(), lambda: None).write(path, b"", 0o600, Deadline(20, "write"))
+        Agent(start(), lambda: None).write(path, b"", 0o600, patient("write"))

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.machine.monitor import Monitor, MonitorError
+from tests.patience import patient
 
 
 def play(far: socket.socket) -> None:
@@ -34,7 +34,7 @@ def monitor() -> Iterator[Monitor]:
     near, far = socket.socketpair()
     player = threading.Thread(target=play, args=(far,), daemon=True)
     player.start()
-    opened = Monitor(near, Deadline(10, "monitor"))
+    opened = Monitor(near, patient("monitor"))
     yield opened
     opened.close()
     player.join(timeout=10)
@@ -42,9 +42,9 @@ def monitor() -> Iterator[Monitor]:
 
 
 def test_a_refused_command(monitor: Monitor) -> None:
-    assert monitor.execute("stop", Deadline(10, "stop")) == {}
+    assert monitor.execute("stop", patient("stop")) == {}
     with pytest.raises(MonitorError, match="not so"):
-        monitor.execute("refuse", Deadline(10, "refuse"))
+        monitor.execute("refuse", patient("refuse"))
 
 
 def test_an_interruption_inside_the_loop_is_told_once(
@@ -58,8 +58,8 @@ def test_an_interruption_inside_the_loop_is_told_once(
     # Not pytest.raises(), which keeps the exception, and with it the task that would complain when it goes.
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(monitor._client, "execute", struck)
-        monitor.execute("stop", Deadline(10, "stop"))
+        monitor.execute("stop", patient("stop"))
         pytest.fail("it was not told at all")
-    assert monitor.execute("stop", Deadline(10, "stop")) == {}
+    assert monitor.execute("stop", patient("stop")) == {}
     gc.collect()
     assert caplog.text == ""

@@ -20,6 +20,7 @@ from kmod_harness.machine import template
 from kmod_harness.machine.agent import Agent
 from kmod_harness.machine.qemu import BootFiles
 from kmod_harness.machine.template import Recipe
+from tests.patience import patient
 from tests.unit.test_machine_files import SPEC
 
 
@@ -97,7 +98,7 @@ class FakeAgent(threading.Thread):
 def test_agent_requests() -> None:
     fake = FakeAgent()
     fake.start()
-    agent, deadline = Agent(fake.host, lambda: None), Deadline(10, "agent")
+    agent, deadline = Agent(fake.host, lambda: None), patient("agent")
     assert agent.boot_id(deadline) == "boot-id"
     before = time.time_ns()
     agent.settle(deadline)
@@ -113,7 +114,7 @@ def test_agent_errors_are_named() -> None:
     fake = FakeAgent(errno=28)
     fake.start()
     with pytest.raises(HarnessError, match="/etc/x: No space left on device"):
-        Agent(fake.host, lambda: None).write("/etc/x", b"", 0o600, Deadline(10, "agent"))
+        Agent(fake.host, lambda: None).write("/etc/x", b"", 0o600, patient("agent"))
 
 
 def test_an_agent_that_never_answers_costs_its_deadline() -> None:
@@ -126,4 +127,4 @@ def test_an_agent_that_is_gone_is_an_error() -> None:
     ours, theirs = socket.socketpair()
     theirs.close()
     with pytest.raises(HarnessError, match="broke"):
-        Agent(ours, lambda: None).boot_id(Deadline(5, "hello"))
+        Agent(ours, lambda: None).boot_id(patient("hello"))

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
-import select
 import signal
 import subprocess
 import sys
@@ -18,6 +18,7 @@ import pytest
 
 from kmod_harness.base.progress import Progress
 from kmod_harness.report.progress import LiveProgress, PlainProgress, open_progress
+from tests.patience import SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,13 +159,12 @@ def test_live_task_that_fails_leaves_a_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 LIVE = """
-import os, signal, sys, time
+import sys, time
 from kmod_harness.report.progress import open_progress
 with open_progress(sys.stderr) as progress:
     with progress.task("boot") as task:
         task.update("waiting", completed=1, total=2)
-        time.sleep(0.4)
-        os.kill(os.getpid(), {signal})
+        time.sleep(600)
 """
 
 
@@ -176,7 +176,7 @@ def test_terminal_is_left_as_it_was_whatever_ends_the_run(how: signal.Signals) -
         "PYTHONPATH": str(ROOT),
     }
     process = subprocess.Popen(
-        [sys.executable, "-c", LIVE.format(signal=int(how))],
+        [sys.executable, "-c", LIVE],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -184,15 +184,14 @@ def test_terminal_is_left_as_it_was_whatever_ends_the_run(how: signal.Signals) -
     )
     os.close(slave)
     shown = b""
-    while select.select([master], [], [], 20)[0]:
-        try:
-            chunk = os.read(master, 4096)
-        except OSError:  # the other end is closed
-            break
-        shown += chunk
+    while b"waiting" not in shown:
+        shown += os.read(master, 4096)
+    process.send_signal(how)
+    with contextlib.suppress(OSError):  # the other end is closed
+        while chunk := os.read(master, 4096):
+            shown += chunk
     os.close(master)
-    assert process.wait(20) != 0
-    assert b"waiting" in shown
+    assert process.wait(SECONDS) != 0
     assert b"\x1b[?25l" not in shown  # the cursor is never hidden
     assert b"\x1b[?1049h" not in shown  # nor the alternate screen used
 

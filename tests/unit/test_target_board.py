@@ -16,7 +16,6 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit, Failure, HarnessError, UsageError
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import Settings
@@ -33,6 +32,7 @@ from kmod_harness.target.connection import AuthenticationError, connect_board
 from kmod_harness.target.runner import ConnectionLost
 from kmod_harness.target.ssh import HostKeyError
 from kmod_harness.target.target import Facts
+from tests.patience import patient
 from tests.unit.ssh_server import serve
 from tests.unit.test_target_known_hosts import text_of
 from tests.unit.test_target_ssh import _host_key
@@ -256,7 +256,7 @@ def test_identities_that_cannot_be_used(stage: Callable[[Play], Stage], tmp_path
 def test_nobody_there(address: Address, reason: str) -> None:
     with (
         pytest.raises(HarnessError, match=f"no SSH connection to {re.escape(str(address))}: {reason}"),
-        connect_board(address, identity=None, known_hosts=None, deadline=Deadline(5, "x")),
+        connect_board(address, identity=None, known_hosts=None, deadline=patient("x")),
     ):
         pass
 

@@ -7,7 +7,6 @@ import contextlib
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from kmod_harness.base.errors import UsageError
 from kmod_harness.target.board import Board, open_board
 from kmod_harness.target.runner import GuestHang
+from tests.patience import SECONDS, wait_until
 from tests.unit.test_target_ssh import Watch, runner
 
 # Writes its pid, does not go when asked, and has a child in a session of its own that outlives it.
@@ -67,49 +67,37 @@ def alive(pid: int) -> bool:
 
 def pid_in(file: Path) -> int:
     """What a process writes there, when it has."""
-    for _ in range(200):
-        with contextlib.suppress(OSError, ValueError):
-            return int(file.read_text(encoding="utf-8"))
-        time.sleep(0.05)
-    raise AssertionError(file)
+    wait_until(lambda: file.exists() and file.read_text(encoding="utf-8").endswith("\n"), str(file))
+    return int(file.read_text(encoding="utf-8"))
 
 
-class Interrupting(Watch):
-    """Ctrl-C comes once, when a file is there."""
+class Ending(Watch):
+    """What ends the wait comes once, when a file is there."""
 
-    file: Path | None = None
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+        self.file: Path | None = None
 
     def check(self) -> None:
         if self.file and self.file.exists():
             self.file = None
-            raise KeyboardInterrupt
+            raise self.error
 
     diagnose = check
 
 
-def test_what_ran_into_its_deadline_is_ended_before_the_folder_goes() -> None:
-    told: list[str] = []
-    with pytest.raises(GuestHang), board(Watch(), told) as at:
-        folder = Path(at.folder)
-        try:
-            at.run("sh", "-c", STUBBORN, "sh", at.folder, seconds=1.0)
-        finally:
-            pids = [pid_in(folder / name) for name in ("parent", "child")]
-            assert all(map(alive, pids))
-    assert not any(map(alive, pids))
-    assert not folder.exists()
-    assert told == []
-
-
-def test_what_was_interrupted_is_ended_before_the_folder_goes() -> None:
-    watch, told = Interrupting(), list[str]()
-    with pytest.raises(KeyboardInterrupt), board(watch, told) as at:
+@pytest.mark.parametrize("error", [GuestHang("the deadline"), KeyboardInterrupt()])
+def test_what_nobody_waits_for_is_ended_before_the_folder_goes(error: BaseException) -> None:
+    watch, told = Ending(error), list[str]()
+    with pytest.raises(type(error)), board(watch, told) as at:
         folder = Path(at.folder)
         watch.file = folder / "child"
         try:
-            at.run("sh", "-c", STUBBORN, "sh", at.folder, seconds=60.0)
+            at.run("sh", "-c", STUBBORN, "sh", at.folder, seconds=SECONDS)
         finally:
             pids = [pid_in(folder / name) for name in ("parent", "child")]
+            assert all(map(alive, pids))
     assert not any(map(alive, pids))
     assert not folder.exists()
     assert told == []
@@ -120,7 +108,7 @@ def test_what_cannot_be_ended_is_told_and_keeps_its_folder(monkeypatch: pytest.M
     told: list[str] = []
     with pytest.raises(GuestHang), board(Watch(), told) as at:
         folder = Path(at.folder)
-        at.run("sleep", "5", seconds=0.3)
+        at.run("sleep", "60", seconds=0.3)
     assert folder.exists()
     folder.rmdir()
     assert "a command on the board cannot be ended" in told[0]

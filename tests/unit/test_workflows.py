@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
+from tests.patience import patient
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +33,7 @@ def test_what_make_test_leaves_out_is_run_every_week() -> None:
     assert (day, month) == ("*", "*")
     assert all(one.isdigit() for one in (minute, hour, weekday))
     assert commands(workflow) == ["make test-every-kernel"]
-    done = process.run(["make", "-n", "test-every-kernel"], cwd=ROOT, deadline=Deadline(60, "make"))
+    done = process.run(["make", "-n", "test-every-kernel"], cwd=ROOT, deadline=patient("make"))
     assert "--every-kernel" in done.output
 
 

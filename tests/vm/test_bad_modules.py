@@ -18,6 +18,7 @@ from kmod_harness.module.module import resolve_module
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from tests.front import Front, make_front
+from tests.patience import SECONDS, wait_until
 
 pytestmark = [pytest.mark.vm, pytest.mark.outer_kernels]
 
@@ -95,7 +96,7 @@ SLOW = {
     "spins": Bad("hang", "load spins, round 1: `kmodctl finit", "local_irq_disable(); for (;;) cpu_relax();"),
     "cuts_network": Bad("lost", "load cuts_network, round 1: `kmodctl finit", NETWORK_DOWN),
 }
-HURRY = {"KMOD_HARNESS_TIMEOUT_FACTOR": "0.15"}  # 4.5 s a step
+HURRY = {"KMOD_HARNESS_TIMEOUT_FACTOR": "0.25"}  # 7.5 s a step
 
 
 @dataclass(frozen=True)
@@ -199,11 +200,11 @@ def is_booting(words: str) -> bool:
 
 def test_qemu_killed_from_outside(front: Front, kernel: Kernel) -> None:
     with front.start("vm-test", "--kernel", kernel.spec, "--module", "good", "--reloads", "500") as run:
-        front.wait_until(lambda: in_use(front), "a machine is given out")
+        wait_until(lambda: in_use(front), "a machine is given out")
         qemu = front.find(is_machine)
         assert qemu
         os.kill(qemu, signal.SIGKILL)
-        output = run.communicate(timeout=60)[0].decode()
+        output = run.communicate(timeout=SECONDS)[0].decode()
     assert run.returncode == Exit.NO_VERDICT, output
     assert "QEMU ended: signal SIGKILL" in output
     assert "Traceback" not in output
@@ -222,9 +223,9 @@ STAGES = {
 def test_interrupted(front: Front, kernel: Kernel, stage: str, number: signal.Signals) -> None:
     wanted, words = STAGES[stage]
     with front.start(*words, "--kernel", kernel.spec) as run:
-        front.wait_until(lambda: front.find(wanted), stage)
+        wait_until(lambda: front.find(wanted), stage)
         run.send_signal(number)
-        output = run.communicate(timeout=60)[0].decode()
+        output = run.communicate(timeout=SECONDS)[0].decode()
     assert run.returncode == Exit.NO_VERDICT, output
     assert output.endswith("interrupted: no verdict\n")
     assert "Traceback" not in output

@@ -13,16 +13,15 @@ import pytest
 
 from docs.recording import break_driver
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from tests.docs_commands import IN_A_MACHINE, NOT_RUN, ROOT, commands
+from tests.patience import patient
 from tests.vm.conftest import Build
 
 pytestmark = [pytest.mark.vm, pytest.mark.one_kernel]
 
-SECONDS = 300.0
 TYPED_IN = "/tmp/typed"  # in the guest
 PROGRAMS = Path(sys.executable).parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -80,7 +79,7 @@ def test_a_command(command: str, kernel: Kernel, workbench: Workbench, tmp_path:
         cwd=work,
         env=environment,
         input=b"lsmod\n",  # for the prompt
-        deadline=Deadline(SECONDS, command),
+        deadline=patient(command),
         check=False,
     )
     assert done.returncode == IN_A_MACHINE[command], done.output

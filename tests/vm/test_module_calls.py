@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import lzma
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.splats import find_splats
+from tests.patience import wait_until
 
 pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
@@ -181,14 +181,6 @@ LAST = (
 CASES = (*DELETE, *INIT, *FINIT, *LAST)
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    """Poll until something in the guest is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.02)
-
-
 # ---- situations ------------------------------------------------------------------------------------------
 
 
@@ -227,24 +219,26 @@ def used(guest: Guest) -> Iterator[None]:
 def coming(guest: Guest) -> Iterator[None]:
     # Through the call that keeps no table: what is asked meanwhile meets the state, not the other load.
     background(guest, f"kmodctl init {STATES} wait=init")
-    wait_for(lambda: "states" in guest.modules(), "states is listed")
-    wait_for(lambda: guest.initstate("states") == "coming", "state COMING")
+    wait_until(lambda: "states" in guest.modules(), "states is listed")
+    wait_until(lambda: guest.initstate("states") == "coming", "state COMING")
     yield
     assert guest.initstate("states") == "coming"
     assert guest.write(f"{PARAMETERS}/go", "1") == OK
-    wait_for(lambda: guest.initstate("states") == "live", "state LIVE")
-    wait_for(lambda: guest.unload("states") == OK, "states can go")  # init's own reference goes a moment later
+    wait_until(lambda: guest.initstate("states") == "live", "state LIVE")
+    wait_until(
+        lambda: guest.unload("states") == OK, "states can go"
+    )  # init's own reference goes a moment later
 
 
 @contextlib.contextmanager
 def going(guest: Guest) -> Iterator[None]:
     assert guest.system_call("init", STATES, "wait=exit") == OK
     background(guest, "kmodctl delete states n")
-    wait_for(lambda: guest.initstate("states") == "going", "state GOING")
+    wait_until(lambda: guest.initstate("states") == "going", "state GOING")
     yield
     assert guest.initstate("states") == "going"
     assert guest.write(f"{PARAMETERS}/go", "1") == OK
-    wait_for(lambda: "states" not in guest.modules(), "states has gone")
+    wait_until(lambda: "states" not in guest.modules(), "states has gone")
 
 
 @contextlib.contextmanager
@@ -252,19 +246,19 @@ def lock_held(guest: Guest) -> Iterator[None]:
     with with_states(guest):
         mark = guest.log_mark()
         holder = background(guest, f"echo 1 > {PARAMETERS}/hold_lock")
-        wait_for(lambda: logged(guest, mark, "lock held"), "the lock is held")
+        wait_until(lambda: logged(guest, mark, "lock held"), "the lock is held")
         yield
         guest.run("kill", holder)
-        wait_for(lambda: guest.run("kill", "-0", holder).returncode != 0, "the holder has gone")
+        wait_until(lambda: guest.run("kill", "-0", holder).returncode != 0, "the holder has gone")
 
 
 @contextlib.contextmanager
 def writer(guest: Guest) -> Iterator[None]:
     pid = background(guest, f"exec 9>> {STATES}; exec sleep 1000")
-    wait_for(lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9").returncode == 0, "the file is open")
+    wait_until(lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9").returncode == 0, "the file is open")
     yield
     guest.run("kill", pid)
-    wait_for(lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9").returncode != 0, "the file is closed")
+    wait_until(lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9").returncode != 0, "the file is closed")
 
 
 @contextlib.contextmanager

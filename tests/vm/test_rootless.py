@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.base import process
-from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Exit
 from kmod_harness.base.process import Completed
 from kmod_harness.base.progress import Silent
@@ -21,12 +20,12 @@ from kmod_harness.base.settings import PROJECT
 from kmod_harness.kbuild.toolchain import HOST_ROOT, resolve_toolchain
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.run.workbench import Workbench
+from tests.patience import patient
 
 pytestmark = [pytest.mark.vm, pytest.mark.one_kernel]
 
 NAME = "kmod-harness-test"
 PYTHON = "/usr/bin/python3"  # of the system: others may lie where only their owner can read
-SECONDS = 600.0  # a kernel, a compiler and the guest's programs are downloaded
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class User:
         """Run a command as this user, in the checkout."""
         return process.run(
             ("setpriv", f"--reuid={NAME}", f"--regid={NAME}", "--clear-groups", *argv),
-            deadline=Deadline(SECONDS, argv[0]),
+            deadline=patient(argv[0]),
             cwd=self.home / "checkout",
             env=self.environment,
             check=check,
@@ -54,12 +53,10 @@ def user() -> Iterator[User]:
         pytest.skip("only root can make an account; an ordinary user tests this with all other tests")
     if not all(map(shutil.which, ("useradd", "userdel"))):
         pytest.skip("no useradd here (package passwd)")
-    deadline = Deadline(60, "making an account")
+    deadline = patient("making an account")
     with contextlib.ExitStack() as stack:
         process.run(("useradd", "--create-home", "--user-group", NAME), deadline=deadline)
-        stack.callback(
-            process.run, ("userdel", "--remove", NAME), deadline=Deadline(900, "userdel"), check=False
-        )
+        stack.callback(process.run, ("userdel", "--remove", NAME), deadline=patient("userdel"), check=False)
         home = Path(f"~{NAME}").expanduser()
         keep = {
             name: value for name, value in os.environ.items() if name.startswith(("KMOD_HARNESS_M", "PIP_"))

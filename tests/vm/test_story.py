@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import struct
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from kmod_harness.kernels.kernel_modules import with_dependencies
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import KILLED, OK
 from kmod_harness.verdict.splats import find_splats
+from tests.patience import wait_until
 from tests.vm.conftest import Upload
 
 pytestmark = pytest.mark.vm
@@ -23,14 +23,6 @@ pytestmark = pytest.mark.vm
 EV_SYN, EV_REL, REL_X, REL_Y = 0, 2, 0, 1
 COORDINATES = "/sys/devices/platform/vms/coordinates"
 INPUT_EVENT = struct.Struct("llHHi")  # struct input_event on a 64-bit machine
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    """Poll until something in the guest is so."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.05)
 
 
 def read_events(guest: Guest, write: str, count: int) -> list[tuple[int, int, int]]:
@@ -97,7 +89,7 @@ def test_a_module_that_died_in_init_is_rescued(guest: Guest, upload: Upload) -> 
         "vms can be removed now: rmmod vms",
     ):
         assert f"force_rmmod: {expected}" in log
-    wait_for(lambda: guest.read("/tmp/waiter") != "", "the waiting insmod returns")
+    wait_until(lambda: guest.read("/tmp/waiter") != "", "the waiting insmod returns")
     assert guest.run("rmmod", "vms").returncode == 0
     assert "vms" not in guest.modules()
     assert guest.run("ls", "/sys/devices/platform/vms").returncode != 0

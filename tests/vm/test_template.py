@@ -26,6 +26,7 @@ from kmod_harness.machine.template import CloneError, Recipe, clone, ensure
 from kmod_harness.run.fleet import Fleet, MachineOptions, connect_to, warm_up
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
+from tests.patience import patient
 
 pytestmark = pytest.mark.vm
 
@@ -249,13 +250,13 @@ def test_a_paused_process_comes_back(fleet: Fleet, kernel: Kernel) -> None:
 def test_a_full_disk_means_cold_boots(fleet: Fleet, kernel: Kernel, settings: Settings) -> None:
     folder = settings.cache / "templates"
     folder.mkdir()
-    deadline = Deadline(10, "mount")
+    deadline = patient("mount")
     process.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(folder)], deadline=deadline)
     try:
         assert works(fleet, kernel)
         assert nothing_half_made(settings)
     finally:
-        process.run(["umount", str(folder)], deadline=Deadline(10, "umount"))
+        process.run(["umount", str(folder)], deadline=patient("umount"))
     assert "booting instead" in notes_of(fleet)
 
 
