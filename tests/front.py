@@ -91,7 +91,9 @@ def make_front(folder: Path, shared: Path | None = None) -> Front:
         path.mkdir()
     for source in [shared / name for name in SHARED] if shared else []:
         if source.is_dir():  # there is no toolchain where the host's own compiler fits
-            shutil.copytree(source, front.cache / source.name, symlinks=True, copy_function=_link)
+            half_made = shutil.ignore_patterns("*.part")  # by a run that was killed, or is at it
+            target = front.cache / source.name
+            shutil.copytree(source, target, ignore=half_made, symlinks=True, copy_function=_link)
     return front
 
 

@@ -142,3 +142,12 @@ def test_help_is_no_name_of_a_module(front: Front, program: Path) -> None:
     done = process.run(argv, deadline=deadline, cwd=PROJECT, env=front.environment(), check=False)
     assert done.returncode == Exit.OK
     assert done.lines()[0] == f"Usage: {program.name} unload-order NAME [OPTIONS]"
+
+
+def test_what_a_killed_run_left_is_not_shared(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    for name in ("root/usr", ".other.part"):
+        (shared / "toolchains" / name).mkdir(parents=True)
+    front = make_front(tmp_path, shared)
+    assert [path.name for path in (front.cache / "toolchains").iterdir()] == ["root"]
+    assert front.left_behind() == []

@@ -96,6 +96,7 @@ SLOW = {
     "spins": Bad("hang", "load spins, round 1: `kmodctl finit", "local_irq_disable(); for (;;) cpu_relax();"),
     "cuts_network": Bad("lost", "load cuts_network, round 1: `kmodctl finit", NETWORK_DOWN),
 }
+SHORT = {"KMOD_HARNESS_TIMEOUT_FACTOR": "0.5"}  # 5 s for KVM to boot
 HURRY = {"KMOD_HARNESS_TIMEOUT_FACTOR": "0.25"}  # 7.5 s a step
 
 
@@ -245,12 +246,14 @@ def test_kvm_that_was_trusted_wrongly(front: Front, kernel: Kernel) -> None:
     if not accelerator.DEVICE.exists() or kvm.probe().usable:
         pytest.skip("there is no broken KVM here")
     accelerator._remember(front.cache, accelerator.Accelerator("kvm", "forged"))
-    done = front.run("vm-test", "--kernel", kernel.spec, "--module", "good")
+    done = front.run("vm-test", "--kernel", kernel.spec, "--module", "good", stdin=None, **SHORT)
     assert done.returncode == Exit.OK, done.output
     assert done.output.count("KVM cannot run this guest, going on under emulation") == 1
     again = front.run("vm-test", "--kernel", kernel.spec, "--module", "good")
     assert "going on" not in again.output
-    asked = front.run("vm-test", "--kernel", kernel.spec, "--module", "good", "--accel", "kvm")
+    asked = front.run(
+        "vm-test", "--kernel", kernel.spec, "--module", "good", "--accel", "kvm", stdin=None, **SHORT
+    )
     assert asked.returncode == Exit.NO_VERDICT, asked.output
     assert front.left_behind() == []
 

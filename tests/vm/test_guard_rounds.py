@@ -19,6 +19,7 @@ from kmod_harness.run.fleet import Fleet
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import OK
+from tests.patience import SECONDS
 from tests.vm.conftest import Upload, rescue_log
 from tests.vm.test_guard import SPLAT_KINDS, guarded, report
 
@@ -30,7 +31,6 @@ NOISE = 25
 DEATHS = 45
 # One that has much to undo, one that dies on its way out.
 FEW = ("probe_devres", "exit")
-SECONDS = 60.0  # for them
 
 
 @pytest.fixture
