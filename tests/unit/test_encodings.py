@@ -34,7 +34,8 @@ def without_encoding(source: str) -> Iterator[str]:
         of = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         words = {keyword.arg for keyword in node.keywords}
-        modes = [*node.args, *(word.value for word in node.keywords if word.arg == "mode")]
+        texts = node.args if name in ("read_text", "write_text") else []  # no mode, whatever is written
+        modes = [*node.args[len(texts) :], *(word.value for word in node.keywords if word.arg == "mode")]
         binary = any(isinstance(mode, ast.Constant) and "b" in str(mode.value) for mode in modes)
         opens = name in OPENERS and of not in (*ELSEWHERE, "self._benchmark")
         starts = any(ast.unparse(word) in ("text=True", "universal_newlines=True") for word in node.keywords)
@@ -48,6 +49,7 @@ def without_encoding(source: str) -> Iterator[str]:
     [
         ("path.read_text()", True),
         ("path.write_text(text, errors='replace')", True),
+        ("path.write_text('obj-m := a.o')", True),
         ("path.open()", True),
         ("open('a', mode='w')", True),
         ("subprocess.run(argv, text=True)", True),

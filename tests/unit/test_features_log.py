@@ -253,7 +253,7 @@ def front(tmp_path: Path) -> Front:
 
 def test_command_takes_several_files(front: Front) -> None:
     clean = front.folder / "clean log"
-    clean.write_text("[    1.000000] usb 1-1: fine\n")
+    clean.write_text("[    1.000000] usb 1-1: fine\n", encoding="utf-8")
     done = front.run("explain-log", "clean log", str(GOLDEN / "hand-kasan.log"), "--json")
     assert done.returncode == Exit.CHECK_FAILED, done.output
     assert [len(log["reports"]) for log in json.loads(done.output)["logs"]] == [0, 1]

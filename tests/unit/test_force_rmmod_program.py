@@ -167,7 +167,7 @@ def test_built_on_the_board(tmp_path: Path, tree: Path) -> None:
 
 def test_a_board_without_a_static_library(tmp_path: Path, tree: Path) -> None:
     compiler = tmp_path / "cc"
-    compiler.write_text('#!/bin/sh\ncase "$*" in *-static*) exit 1;; esac\nexec cc "$@"\n')
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-static*) exit 1;; esac\nexec cc "$@"\n', encoding="utf-8")
     compiler.chmod(0o755)
     program = build_there(board(tmp_path / "far", tree, MAKEFLAGS=f"CC={compiler}"))
     assert ask(Path(program), "--explain", "vms")[0] == 3

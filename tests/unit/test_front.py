@@ -241,7 +241,8 @@ def _only(known: str, specs: Iterable[str]) -> None:
 def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tuple[str, ...]) -> None:
     (tmp_path / "test_it.py").write_text(
         "from kmod_harness.base.errors import HarnessError\n\n"
-        "def test_it():\n    raise HarnessError('no machine')\n"
+        "def test_it():\n    raise HarnessError('no machine')\n",
+        encoding="utf-8",
     )
     done = run_pytest(tmp_path, *PLUGIN, *workers)
     assert "1 failed" in done.output
@@ -251,7 +252,8 @@ def test_a_failure_of_the_harness_is_no_failed_test(tmp_path: Path, workers: tup
 def test_an_expected_failure_of_the_harness_is_none(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "import pytest\nfrom kmod_harness.base.errors import HarnessError\n"
-        "@pytest.mark.xfail\ndef test_it():\n    raise HarnessError('no machine')\n"
+        "@pytest.mark.xfail\ndef test_it():\n    raise HarnessError('no machine')\n",
+        encoding="utf-8",
     )
     done = run_pytest(tmp_path, *PLUGIN)
     assert "1 xfailed" in done.output
@@ -290,7 +292,7 @@ def pytest_addoption(parser):
 
 def test_a_project_that_has_not_asked_for_the_plugin(tmp_path: Path) -> None:
     (tmp_path / "module.yaml").write_text("theirs: [1, 2]\n", encoding="utf-8")
-    (tmp_path / "Kbuild").write_text("obj-m := theirs.o\n")
+    (tmp_path / "Kbuild").write_text("obj-m := theirs.o\n", encoding="utf-8")
     (tmp_path / "test_theirs.py").write_text(THEIRS, encoding="utf-8")
     (tmp_path / "conftest.py").write_text(THEIR_OPTIONS, encoding="utf-8")
     done = run_pytest(tmp_path, "--jobs", "3", "--machine", "3")
@@ -308,7 +310,8 @@ def test_names_of_a_project_that_has_asked_for_the_plugin(tmp_path: Path) -> Non
         "class TestOther:\n"
         "    @pytest.fixture\n"
         "    def kernel(self): return 'sobel'\n"
-        "    def test_other(self, kernel): assert kernel == 'sobel'\n"
+        "    def test_other(self, kernel): assert kernel == 'sobel'\n",
+        encoding="utf-8",
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -p kmod_harness.front.plugin\n", encoding="utf-8")
     done = run_pytest(tmp_path)

@@ -27,7 +27,7 @@ INVOKE = PROGRAM.with_name("invoke")
 def front(tmp_path: Path) -> Front:
     front = make_front(tmp_path)
     (front.folder / "plain").mkdir()
-    (front.folder / "plain" / "Kbuild").write_text("obj-m := plain.o\n")
+    (front.folder / "plain" / "Kbuild").write_text("obj-m := plain.o\n", encoding="utf-8")
     return front
 
 

@@ -94,7 +94,7 @@ def test_each_ko_of_a_folder_has_a_row_and_absent_hardware_is_no_failure(
     done: Counter[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], required: bool, code: Exit
 ) -> None:
     (tmp_path / "many").mkdir()
-    (tmp_path / "many" / "Kbuild").write_text("obj-m := absent.o with-dash.o\n")
+    (tmp_path / "many" / "Kbuild").write_text("obj-m := absent.o with-dash.o\n", encoding="utf-8")
     junit = tmp_path / "junit.xml"
     given = Given(modules=("many",), kernels=("6.12",), require_device=required, junit=junit)
     assert tasks.vm_test(given) == code
@@ -110,7 +110,7 @@ def test_the_settings_of_the_users_own_tests(
 ) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "-n 2 --frobnicate")
     monkeypatch.setenv("PYTEST_PLUGINS", "no.such.plugin")
-    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --frobnicate\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --frobnicate\n", encoding="utf-8")
     (tmp_path / "conftest.py").write_text("raise SystemExit('theirs')\n", encoding="utf-8")
     assert tasks.vm_test(Given(modules=("top",), kernels=("6.12",))) == Exit.OK
     assert done["test top on 6.12"] == 1

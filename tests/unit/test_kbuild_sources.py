@@ -83,7 +83,7 @@ def test_file_in_place_of_a_link_does_not_write_through_it(tmp_path: Path) -> No
     before = scan(source)
     mirror(source, copy, before, {})
     (source / "b.c").unlink()
-    (source / "b.c").write_text("b")
+    (source / "b.c").write_text("b", encoding="utf-8")
     mirror(source, copy, scan(source), before)
     assert ((copy / "a.c").read_text(encoding="utf-8"), (copy / "b.c").read_text(encoding="utf-8")) == (
         "a",

@@ -40,7 +40,9 @@ def target(tmp_path: Path) -> Kernel:
     for name in toolchains.TREE_PROGRAMS:
         program = tree / name
         program.parent.mkdir(parents=True, exist_ok=True)
-        program.write_text("#!/bin/sh\nexit 1\n")  # as the real ones do when called without arguments
+        program.write_text(
+            "#!/bin/sh\nexit 1\n", encoding="utf-8"
+        )  # as the real ones do when called without arguments
         program.chmod(0o755)
     return Kernel("test", "6.99", host_arch().name, tree, tree, tree, "gcc-77", "test")
 

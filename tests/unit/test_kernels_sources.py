@@ -74,7 +74,8 @@ def test_deb822_style_as_other_systems_write_it() -> None:
 def test_a_key_as_text_keeps_its_empty_line(apt_folder: Path) -> None:
     (apt_folder / "sources.list.d" / "debian.sources").write_text(
         "Types: deb\nURIs: http://a.invalid/debian\nSuites: sid\nComponents: main\n"
-        "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n -----END PGP PUBLIC KEY BLOCK-----\n"
+        "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n -----END PGP PUBLIC KEY BLOCK-----\n",
+        encoding="utf-8",
     )
     key = find_mirrors(settings(), RELEASES, apt_folder).key
     assert key.splitlines()[:3] == ["-----BEGIN PGP PUBLIC KEY BLOCK-----", "", "abc"]
@@ -94,7 +95,9 @@ def test_mirrors_of_the_host(apt_folder: Path) -> None:
 
 
 def test_security_archive_beside_a_mirror_from_the_settings(apt_folder: Path) -> None:
-    (apt_folder / "sources.list").write_text("deb http://s.invalid/debian-security sid-security main\n")
+    (apt_folder / "sources.list").write_text(
+        "deb http://s.invalid/debian-security sid-security main\n", encoding="utf-8"
+    )
     mirrors = find_mirrors(settings("http://m.invalid/debian/"), RELEASES, apt_folder)
     assert (mirrors.main, mirrors.security) == ("http://m.invalid/debian", "http://m.invalid/debian-security")
 

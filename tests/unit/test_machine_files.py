@@ -59,7 +59,7 @@ def test_kvm_gets_the_hosts_cpu() -> None:
 
 def test_kernel_command_line_and_tsc(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nbogomips\t: 5399.99\nflags\t: fpu\n")
+    cpuinfo.write_text("processor\t: 0\nbogomips\t: 5399.99\nflags\t: fpu\n", encoding="utf-8")
     assert host_tsc_khz(cpuinfo) == 2699995
     assert kernel_command_line(SPEC, 2699995) == "console=ttyS0 tsc_early_khz=2699995"
     more = ("slub_debug=FZP", "dyndbg={}")

@@ -24,7 +24,7 @@ def kmod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(modules, "PROJECT", tmp_path / "no-checkout")
     (tmp_path / "kmod" / "mouse").mkdir(parents=True)
-    (tmp_path / "kmod" / "mouse" / "Kbuild").write_text("obj-m := mouse.o\n")
+    (tmp_path / "kmod" / "mouse" / "Kbuild").write_text("obj-m := mouse.o\n", encoding="utf-8")
     return tmp_path / "kmod"
 
 
@@ -108,7 +108,7 @@ def test_a_folder_whose_name_says_nothing_is_named_with_the_one_above(tmp_path: 
 @pytest.mark.parametrize("name", ["lib-core", "lib_core", "libcore_mod", "libcore-mod"])
 def test_dependencies_go_by_folder_or_module_and_dash_is_underscore(kmod: Path, name: str) -> None:
     (kmod / "lib-core").mkdir()
-    (kmod / "lib-core" / "Kbuild").write_text("obj-m := libcore_mod.o\n")
+    (kmod / "lib-core" / "Kbuild").write_text("obj-m := libcore_mod.o\n", encoding="utf-8")
     (kmod / "mouse" / "module.yaml").write_text(f"depends: [{name}, 'kernel:i2c-stub']\n", encoding="utf-8")
     assert [one.path.name for one in resolve_module("mouse").needed] == ["lib-core"]
 

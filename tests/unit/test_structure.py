@@ -65,7 +65,8 @@ def test_an_import_that_points_forward_is_found(tmp_path: Path) -> None:
         "def f():\n    from kmod_harness.front import tasks\n", encoding="utf-8"
     )
     (tmp_path / "front" / "tasks.py").write_text(
-        "from kmod_harness import base\nimport kmod_harness.base.errors\n"
+        "from kmod_harness import base\nimport kmod_harness.base.errors\n",
+        encoding="utf-8",
     )
     assert forward_imports(tmp_path, ROOMS) == ["base/errors.py imports front"]
 

@@ -110,7 +110,9 @@ def test_symbol_get_counts_but_is_no_use(guest: Guest, load: Load) -> None:
 def test_a_ring_cannot_be_built(guest: Guest, build_module: Build, tmp_path: Path) -> None:
     folder = tmp_path / "ring"
     folder.mkdir()
-    (folder / "Kbuild").write_text("# SPDX-License-Identifier: GPL-2.0-only\nobj-m := ring_a.o ring_b.o\n")
+    (folder / "Kbuild").write_text(
+        "# SPDX-License-Identifier: GPL-2.0-only\nobj-m := ring_a.o ring_b.o\n", encoding="utf-8"
+    )
     for own, other in ("ab", "ba"):
         (folder / f"ring_{own}.c").write_text(RING.format(own=own, other=other), encoding="utf-8")
     # The compiler sees nothing wrong in it; the loader resolves a symbol only from a module that is there.

@@ -392,7 +392,7 @@ def test_a_broken_module_costs_one_error(workbench: Workbench, kernel: Kernel, t
     folder = tmp_path / "broken"
     folder.mkdir()
     (folder / "broken.c").write_text(BROKEN, encoding="utf-8")
-    (folder / "Kbuild").write_text("obj-m := broken.o\n")
+    (folder / "Kbuild").write_text("obj-m := broken.o\n", encoding="utf-8")
     modules = [resolve_module(str(folder)), resolve_module("depend_s")]
     machines = MachineOptions(isolation="kernel")
     with contextlib.closing(Workbench(workbench.settings, Silent(), Options(machines, guard=True))) as bench:

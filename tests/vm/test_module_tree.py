@@ -81,7 +81,7 @@ def test_modprobe_brings_dependencies_and_soft_ones(ordinary: Guest) -> None:
 
 @pytest.mark.one_kernel
 def test_firmware_is_denied_at_once(ordinary: Guest, workbench: Workbench, tmp_path: Path) -> None:
-    (tmp_path / "Kbuild").write_text("obj-m := asks.o\n")
+    (tmp_path / "Kbuild").write_text("obj-m := asks.o\n", encoding="utf-8")
     (tmp_path / "asks.c").write_text(ASKS_FOR_FIRMWARE, encoding="utf-8")
     (build,) = workbench.build([(resolve_module(str(tmp_path)), workbench.kernel(DEFAULT_KERNEL))])
     assert build.state != "failed", build.problems
