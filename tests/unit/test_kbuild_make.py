@@ -67,7 +67,7 @@ def host_toolchain(target: Kernel, settings: Settings) -> Toolchain:
 def target(tmp_path: Path) -> Kernel:
     tree = tmp_path / "tree"
     tree.mkdir()
-    (tree / "Makefile").write_text(MAKEFILE)
+    (tree / "Makefile").write_text(MAKEFILE, encoding="utf-8")
     (tree / "System.map").touch()
     set_vermagic(tree, RELEASE)
     return Kernel("test", RELEASE, host_arch().name, tree / "image", tree, tree, "gcc-0", "test")
@@ -76,17 +76,17 @@ def target(tmp_path: Path) -> Kernel:
 def set_vermagic(tree: Path, release: str) -> None:
     attributes = '__attribute__((used, section(".modinfo")))'
     text = f'static const char vermagic[] {attributes} = "vermagic={release} SMP mod_unload ";\n'
-    (tree / "vermagic.h").write_text(text)
+    (tree / "vermagic.h").write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     path = tmp_path / "user" / "mod"
     path.mkdir(parents=True)
-    (tmp_path / "user" / "compat.h").write_text("#define COMPAT 1\n")
-    (path / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -include $(src)/../compat.h\n")
-    (path / "mod.c").write_text('#include "mod.h"\nint x = COMPAT + HERE;\n')
-    (path / "mod.h").write_text("#define HERE 1\n")
+    (tmp_path / "user" / "compat.h").write_text("#define COMPAT 1\n", encoding="utf-8")
+    (path / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -include $(src)/../compat.h\n", encoding="utf-8")
+    (path / "mod.c").write_text('#include "mod.h"\nint x = COMPAT + HERE;\n', encoding="utf-8")
+    (path / "mod.h").write_text("#define HERE 1\n", encoding="utf-8")
     return path
 
 
@@ -115,8 +115,8 @@ def test_built_once_then_unchanged(build: Builder, folder: Path) -> None:
     assert (first.state, first.problems) == ("built", ())
     assert [path.name for path in first.objects] == ["mod.ko"]
     assert first.symvers is not None
-    assert first.symvers.read_text() == "mod.o\n"
-    assert "CC [M]" in first.log.read_text()
+    assert first.symvers.read_text(encoding="utf-8") == "mod.o\n"
+    assert "CC [M]" in first.log.read_text(encoding="utf-8")
     second = build()
     assert (second.state, second.objects) == ("unchanged", first.objects)
     assert tree_of(folder.parent) == before
@@ -131,12 +131,12 @@ def test_second_build_starts_no_process(build: Builder, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", ["mod.c", "mod.h", "Kbuild", "../compat.h"])
 def test_any_change_is_a_build_and_going_back_is_none(build: Builder, folder: Path, name: str) -> None:
     first = build()
-    text = (folder / name).read_text()
+    text = (folder / name).read_text(encoding="utf-8")
     old = (folder / name).stat().st_mtime - 1000
-    (folder / name).write_text(text + "\n")
+    (folder / name).write_text(text + "\n", encoding="utf-8")
     os.utime(folder / name, (old, old))  # as a checkout of an older version may do
     assert build().state == "built"
-    (folder / name).write_text(text)
+    (folder / name).write_text(text, encoding="utf-8")
     again = build()
     assert (again.state, again.objects) == ("unchanged", first.objects)
 
@@ -144,29 +144,31 @@ def test_any_change_is_a_build_and_going_back_is_none(build: Builder, folder: Pa
 def test_changed_outside_header_reaches_the_object(build: Builder, folder: Path) -> None:
     before = build().objects[0].read_bytes()
     header = folder.parent / "compat.h"
-    header.write_text("#define COMPAT 77\n")
+    header.write_text("#define COMPAT 77\n", encoding="utf-8")
     os.utime(header, (1, 1))
     assert build().objects[0].read_bytes() != before
 
 
 def test_only_what_changed_is_compiled_again(build: Builder, folder: Path) -> None:
-    (folder / "two.c").write_text("int two;\n")
-    (folder / "Kbuild").write_text((folder / "Kbuild").read_text() + "obj-m += two.o\n")
+    (folder / "two.c").write_text("int two;\n", encoding="utf-8")
+    (folder / "Kbuild").write_text(
+        (folder / "Kbuild").read_text(encoding="utf-8") + "obj-m += two.o\n", encoding="utf-8"
+    )
     both = build()
     assert [path.name for path in both.objects] == ["mod.ko", "two.ko"]
-    assert both.log.read_text().count("CC [M]") == 2
-    (folder / "two.c").write_text("int two = 2;\n")
+    assert both.log.read_text(encoding="utf-8").count("CC [M]") == 2
+    (folder / "two.c").write_text("int two = 2;\n", encoding="utf-8")
     again = build()
     assert [path.name for path in again.objects] == ["mod.ko", "two.ko"]
-    assert again.log.read_text().count("CC [M]") == 1
+    assert again.log.read_text(encoding="utf-8").count("CC [M]") == 1
 
 
 def test_what_is_no_longer_in_obj_m_is_gone(build: Builder, folder: Path) -> None:
-    (folder / "two.c").write_text("int two;\n")
-    before = (folder / "Kbuild").read_text()
-    (folder / "Kbuild").write_text(before + "obj-m += two.o\n")
+    (folder / "two.c").write_text("int two;\n", encoding="utf-8")
+    before = (folder / "Kbuild").read_text(encoding="utf-8")
+    (folder / "Kbuild").write_text(before + "obj-m += two.o\n", encoding="utf-8")
     build()
-    (folder / "Kbuild").write_text(before + "# one less\n")
+    (folder / "Kbuild").write_text(before + "# one less\n", encoding="utf-8")
     assert [path.name for path in build().objects] == ["mod.ko"]
 
 
@@ -177,45 +179,45 @@ def test_arguments_for_make_belong_to_the_content(build: Builder) -> None:
 
 
 def test_products_of_the_user_do_not_disturb(build: Builder, folder: Path) -> None:
-    (folder / "mod.ko").write_text("old")
-    (folder / "Module.symvers").write_text("old")
+    (folder / "mod.ko").write_text("old", encoding="utf-8")
+    (folder / "Module.symvers").write_text("old", encoding="utf-8")
     result = build()
     assert result.state == "built"
     assert result.objects[0].read_bytes()[:4] == b"\x7fELF"
-    assert (folder / "mod.ko").read_text() == "old"
+    assert (folder / "mod.ko").read_text(encoding="utf-8") == "old"
 
 
 def test_compile_error_names_the_users_file_then_works_when_mended(build: Builder, folder: Path) -> None:
-    good = (folder / "mod.c").read_text()
-    (folder / "mod.c").write_text("int x = nope;\n")
+    good = (folder / "mod.c").read_text(encoding="utf-8")
+    (folder / "mod.c").write_text("int x = nope;\n", encoding="utf-8")
     for _ in range(2):  # told again, not only the first time
         failed = build()
         assert (failed.state, failed.objects) == ("failed", ())
         assert failed.problems[0].startswith(f"{folder}/mod.c:1:9: error: ")
-        assert "nope" in failed.log.read_text()
-    (folder / "mod.c").write_text(good)
+        assert "nope" in failed.log.read_text(encoding="utf-8")
+    (folder / "mod.c").write_text(good, encoding="utf-8")
     assert build().state == "built"
 
 
 def test_file_that_has_gone_since_a_failed_build_is_gone(build: Builder, folder: Path) -> None:
-    (folder / "gone.h").write_text("")
-    (folder / "mod.c").write_text('#include "gone.h"\nint x = nope;\n')
+    (folder / "gone.h").write_text("", encoding="utf-8")
+    (folder / "mod.c").write_text('#include "gone.h"\nint x = nope;\n', encoding="utf-8")
     assert build().state == "failed"
     (folder / "gone.h").unlink()
-    (folder / "mod.c").write_text('#include "gone.h"\nint x;\n')
+    (folder / "mod.c").write_text('#include "gone.h"\nint x;\n', encoding="utf-8")
     assert "gone.h: No such file or directory" in build().problems[0]
 
 
 def test_warnings_are_told_again_when_unchanged_and_when_another_file_changes(
     build: Builder, folder: Path
 ) -> None:
-    (folder / "mod.c").write_text("static int unused;\n")
-    (folder / "two.c").write_text("int two;\n")
-    (folder / "Kbuild").write_text("obj-m := mod.o two.o\n")
+    (folder / "mod.c").write_text("static int unused;\n", encoding="utf-8")
+    (folder / "two.c").write_text("int two;\n", encoding="utf-8")
+    (folder / "Kbuild").write_text("obj-m := mod.o two.o\n", encoding="utf-8")
     (warning,) = build().warnings
     assert warning.startswith(f"{folder}/mod.c:1:12: warning: ")
     assert build().warnings == (warning,)
-    (folder / "two.c").write_text("int two = 2;\n")
+    (folder / "two.c").write_text("int two = 2;\n", encoding="utf-8")
     assert build().warnings == (warning,)
 
 
@@ -232,7 +234,7 @@ def test_warnings_are_told_again_when_unchanged_and_when_another_file_changes(
     ],
 )
 def test_what_is_no_module_fails(build: Builder, folder: Path, kbuild_line: str, problem: str) -> None:
-    with (folder / "Kbuild").open("a") as file:
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write(kbuild_line + "\n")
     result = build()
     assert result.state == "failed"
@@ -259,7 +261,7 @@ def test_threads_that_build_at_once_build_once(build: Builder) -> None:
 
 
 def test_what_is_written_beside_the_module_is_written_to_a_copy(build: Builder, folder: Path) -> None:
-    with (folder / "Kbuild").open("a") as file:
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write("after = touch $(M)/../stray\n")
     before = tree_of(folder.parent)
     result = build()
@@ -273,9 +275,9 @@ def depending(tmp_path: Path, folder: Path, target: Kernel, monkeypatch: pytest.
     """A module `top` beside `mod` that depends on it."""
     top = folder.parent / "top"
     top.mkdir()
-    (top / "Kbuild").write_text("obj-m := top.o\n")
-    (top / "top.c").write_text("int top;\n")
-    (top / "module.yaml").write_text("depends: [mod]\n")
+    (top / "Kbuild").write_text("obj-m := top.o\n", encoding="utf-8")
+    (top / "top.c").write_text("int top;\n", encoding="utf-8")
+    (top / "module.yaml").write_text("depends: [mod]\n", encoding="utf-8")
     toolchain = host_toolchain(target, Settings(cache=tmp_path / "cache"))
     monkeypatch.setattr(kbuild, "resolve_toolchain", lambda *_, **__: toolchain)
     return top
@@ -288,11 +290,11 @@ def test_dependency_is_built_before_and_gives_its_symbols(
     (result,) = build_all([(top, target)], Settings(cache=tmp_path / "cache"), Silent())
     assert result.state == "built"
     assert result.symvers is not None
-    assert result.symvers.read_text() == "mod.o\ntop.o\n"
+    assert result.symvers.read_text(encoding="utf-8") == "mod.o\ntop.o\n"
 
 
 def test_failed_dependency_is_named(depending: Path, folder: Path, target: Kernel, tmp_path: Path) -> None:
-    (folder / "mod.c").write_text("int x = nope;\n")
+    (folder / "mod.c").write_text("int x = nope;\n", encoding="utf-8")
     module = Module("mod", folder, Expectation())
     top = resolve_module(str(depending))
     settings = Settings(cache=tmp_path / "cache")
@@ -315,7 +317,7 @@ def test_a_folder_beside_whose_symvers_is_named_is_built_first(
     (depending / "module.yaml").unlink()
     (depending / "Kbuild").unlink()
     head = "MOD_ROOT ?= $(PWD)/..\nMOD = $(realpath $(MOD_ROOT)/mod)\nobj-m := top.o\n"
-    (depending / "Makefile").write_text(head + lines)
+    (depending / "Makefile").write_text(head + lines, encoding="utf-8")
     top = resolve_module(str(depending))
     (result,) = build_all([(top, target)], Settings(cache=tmp_path / "cache"), Silent())
     assert (result.state, [one.module.name for one in result.needs]) == ("built", ["mod"]), result.problems
@@ -354,36 +356,36 @@ def test_arguments_that_would_build_something_else(argument: str) -> None:
 def own_makefile(folder: Path, text: str, objects: str = "mod.o") -> None:
     """An author's Makefile that kbuild reads too."""
     (folder / "Kbuild").unlink()
-    (folder / "mod.c").write_text("int x;\n")
+    (folder / "mod.c").write_text("int x;\n", encoding="utf-8")
     head = f"ifneq ($(KERNELRELEASE),)\nobj-m := {objects}\nelse\n" if objects else ""
-    (folder / "Makefile").write_text(head + text + ("\nendif\n" if objects else ""))
+    (folder / "Makefile").write_text(head + text + ("\nendif\n" if objects else ""), encoding="utf-8")
 
 
 def test_the_sandbox_is_the_authors_own_shell(build: Builder, folder: Path, target: Kernel) -> None:
-    with (folder / "Kbuild").open("a") as file:
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write("$(info PWD=$(PWD) uname=$(shell uname -r) KVER=$(KVER) KDIR=$(KDIR))\n")
         file.write("$(info tree=$(shell ls /lib/modules/$(shell uname -r)/build/Makefile))\n")
         file.write("$(info here=$(shell ls -A $(PWD)))\n")
     (folder / ".hidden").touch()
-    (target.build_tree / ".config").write_text("CONFIG_MODULES=y\n")
-    with (folder / "Kbuild").open("a") as file:
+    (target.build_tree / ".config").write_text("CONFIG_MODULES=y\n", encoding="utf-8")
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write("$(info conf=$(shell grep MODULES /boot/config-$(KVER)) $(wildcard /boot/System.map-*))\n")
         file.write('$(info system=$(shell . /etc/os-release && test -n "$$ID" && getconf LONG_BIT))\n')
-    log = build().log.read_text()
+    log = build().log.read_text(encoding="utf-8")
     assert f"conf=CONFIG_MODULES=y /boot/System.map-{RELEASE}\nsystem=64\n" in log
     assert f"PWD={folder} uname={RELEASE} KVER={RELEASE} KDIR=/lib/modules/{RELEASE}/build\n" in log
     assert f"tree=/lib/modules/{RELEASE}/build/Makefile\nhere=.hidden Kbuild mod.c mod.h\n" in log
 
 
 def test_a_foreign_makefile_sees_nothing_else_of_the_host(build: Builder, folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("secret")
-    (folder.parent / ".token").write_text("token")
-    with (folder / "Kbuild").open("a") as file:
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    (folder.parent / ".token").write_text("token", encoding="utf-8")
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write(
             f"$(info sees=$(shell cat {tmp_path}/secret {folder.parent}/.token /etc/shadow 2>/dev/null))\n"
         )
         file.write("$(info net=$(shell cat /proc/net/route | wc -l) root=$(shell ls -A / | xargs))\n")
-    log = build().log.read_text()
+    log = build().log.read_text(encoding="utf-8")
     assert "sees=\n" in log
     assert "net=1 root=" in log
     assert " home " not in log.partition("root=")[2].partition("\n")[0]
@@ -396,16 +398,16 @@ def test_any_name_of_a_folder(target: Kernel, folder: Path, tmp_path: Path, name
     request = Request(Module("m", moved, Expectation()), target, host_toolchain(target, settings), (), ())
     result = build_module(request, settings, Silent())
     assert (result.state, result.problems) == ("built", ())
-    (moved / "mod.c").write_text("int x = nope;\n")
+    (moved / "mod.c").write_text("int x = nope;\n", encoding="utf-8")
     assert build_module(request, settings, Silent()).problems[0].startswith(f"{moved}/mod.c:1:9: error: ")
 
 
 def test_shipped_objects_and_those_of_a_folder_beside(build: Builder, folder: Path) -> None:
     (folder / "blob.o").write_bytes(b"")
     (folder.parent / "common").mkdir()
-    (folder.parent / "common" / "util.c").write_text("int util;\n")
+    (folder.parent / "common" / "util.c").write_text("int util;\n", encoding="utf-8")
     rule = "after = cp $(M)/blob.o /dev/null && $(CC) -c $(M)/../common/util.c -o $(M)/../common/util.o\n"
-    with (folder / "Kbuild").open("a") as file:
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write(rule)
     result = build()
     assert (result.state, result.problems) == ("built", ())
@@ -413,16 +415,16 @@ def test_shipped_objects_and_those_of_a_folder_beside(build: Builder, folder: Pa
 
 
 def test_one_broken_file_does_not_hide_another(build: Builder, folder: Path) -> None:
-    (folder / "Kbuild").write_text("obj-m := one.o two.o\n")
+    (folder / "Kbuild").write_text("obj-m := one.o two.o\n", encoding="utf-8")
     for name in ("one", "two"):
-        (folder / f"{name}.c").write_text(f"int {name} = nope;\n")
+        (folder / f"{name}.c").write_text(f"int {name} = nope;\n", encoding="utf-8")
     text = "\n".join(build().problems)
     assert f"{folder}/one.c:1:11: error: " in text
     assert f"{folder}/two.c:1:11: error: " in text
 
 
 def test_a_tool_that_is_missing_is_named(build: Builder, folder: Path) -> None:
-    with (folder / "Kbuild").open("a") as file:
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write("after = frobnicate $@\n")
     result = build()
     assert "frobnicate" in result.problems[0]
@@ -436,19 +438,19 @@ def test_a_tool_that_should_have_made_a_header_tells_more_than_the_compiler(
     build: Builder, folder: Path
 ) -> None:
     own_makefile(folder, "all: t.h\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\nt.h:\n\tautoreconf t > $@")
-    (folder / "mod.c").write_text('#include "t.h"\n')
+    (folder / "mod.c").write_text('#include "t.h"\n', encoding="utf-8")
     assert "add `build: {tools: [automake]}`" not in str(build().hint)
     assert "add `build: {tools: [autoconf]}`" in str(build().hint)
-    (folder / "mod.c").write_text('#include "t.h"\nint x = nope;\n')
+    (folder / "mod.c").write_text('#include "t.h"\nint x = nope;\n', encoding="utf-8")
     (folder / "t.h").touch()
     assert "nope" in build().problems[0]
 
 
 def test_a_header_that_a_script_makes_is_told(build: Builder, folder: Path) -> None:
-    (folder / "mod.c").write_text('#include "gen/conf.h"\n')
+    (folder / "mod.c").write_text('#include "gen/conf.h"\n', encoding="utf-8")
     assert build().hint is None
     (folder / "tools").mkdir()
-    (folder / "tools" / "make conf.sh").write_text("echo > gen/conf.h\n")
+    (folder / "tools" / "make conf.sh").write_text("echo > gen/conf.h\n", encoding="utf-8")
     says = "gen/conf.h has to be made first: add `build: {before: [sh 'tools/make conf.sh']}` to"
     assert build().hint == f"{says} {folder}/module.yaml"
     (folder / "configure").touch()
@@ -456,13 +458,13 @@ def test_a_header_that_a_script_makes_is_told(build: Builder, folder: Path) -> N
 
 
 def test_an_include_that_only_the_authors_make_finds(build: Builder, folder: Path) -> None:
-    (folder.parent / "common.mk").write_text("obj-m := mod.o\n")
-    (folder / "Kbuild").write_text("include ../common.mk\n")
+    (folder.parent / "common.mk").write_text("obj-m := mod.o\n", encoding="utf-8")
+    (folder / "Kbuild").write_text("include ../common.mk\n", encoding="utf-8")
     assert str(build().hint).startswith(f"write `include $(src)/../common.mk` in {folder}/Kbuild")
 
 
 def test_what_must_not_be_done_here_is_not_done_and_told(build: Builder, folder: Path) -> None:
-    with (folder / "Kbuild").open("a") as file:
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write("after = sudo depmod -a\n")
     result = build()
     assert (result.state, result.notes) == ("built", ("the build calls sudo depmod -a: not done here",))
@@ -482,27 +484,27 @@ def test_a_step_before_is_run_by_the_authors_own_target(build: Builder, folder: 
         "KDIR := /home/me/linux\nall: version.h\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n"
         "version.h:\n\techo '#define VERSION 3' > $@",
     )
-    (folder / "mod.c").write_text('#include "version.h"\nint x = VERSION;\n')
+    (folder / "mod.c").write_text('#include "version.h"\nint x = VERSION;\n', encoding="utf-8")
     result = build()
     assert (result.state, result.way, result.problems) == ("built", "make", ())
     assert not (folder / "version.h").exists()
-    (folder / "mod.c").write_text('#include "version.h"\nint x = VERSION + 1;\n')
+    (folder / "mod.c").write_text('#include "version.h"\nint x = VERSION + 1;\n', encoding="utf-8")
     assert (build().state, build().way) == ("built", "make") or build().state == "unchanged"
 
 
 def test_more_than_the_usual_is_said_by_the_author(build: Builder, folder: Path) -> None:
     own_makefile(folder, 'all:\n\t$(MAKE) -C $(KDIR) M=$(PWD) ccflags-y="-DTHE_FLAG=7" modules')
-    (folder / "mod.c").write_text("#ifdef THE_FLAG\nint x = THE_FLAG;\n#endif\n")
+    (folder / "mod.c").write_text("#ifdef THE_FLAG\nint x = THE_FLAG;\n#endif\n", encoding="utf-8")
     result = build()
     assert result.way == "make"
-    assert "-DTHE_FLAG=7" in build("V=1").log.read_text() or result.state == "built"
+    assert "-DTHE_FLAG=7" in build("V=1").log.read_text(encoding="utf-8") or result.state == "built"
 
 
 def test_a_makefile_that_only_leads_to_another_folder(build: Builder, folder: Path) -> None:
     own_makefile(folder, "all:\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)/src modules\n", objects="")
     (folder / "src").mkdir()
-    (folder / "src" / "deep.c").write_text("int deep;\n")
-    (folder / "src" / "Kbuild").write_text("obj-m := deep.o\n")
+    (folder / "src" / "deep.c").write_text("int deep;\n", encoding="utf-8")
+    (folder / "src" / "Kbuild").write_text("obj-m := deep.o\n", encoding="utf-8")
     result = build()
     assert (result.state, result.way, [path.name for path in result.objects]) == ("built", "make", ["deep.ko"])
 
@@ -510,8 +512,8 @@ def test_a_makefile_that_only_leads_to_another_folder(build: Builder, folder: Pa
 def test_the_only_folder_below_that_has_modules(build: Builder, folder: Path) -> None:
     own_makefile(folder, "help:\n\t@echo nothing here\n", objects="")
     (folder / "src").mkdir()
-    (folder / "src" / "deep.c").write_text("int deep;\n")
-    (folder / "src" / "Makefile").write_text("obj-m := deep.o\n")
+    (folder / "src" / "deep.c").write_text("int deep;\n", encoding="utf-8")
+    (folder / "src" / "Makefile").write_text("obj-m := deep.o\n", encoding="utf-8")
     result = build()
     assert (result.way, result.notes) == ("below", ("built in src/",))
 
@@ -520,25 +522,25 @@ def test_several_folders_below_are_listed(build: Builder, folder: Path) -> None:
     own_makefile(folder, "help:\n\t@echo nothing here\n", objects="")
     for name in ("one", "two"):
         (folder / name).mkdir()
-        (folder / name / "Kbuild").write_text(f"obj-m := {name}.o\n")
+        (folder / name / "Kbuild").write_text(f"obj-m := {name}.o\n", encoding="utf-8")
     result = build()
     assert result.problems == (f"no module was built in {folder}; an obj-m is in one, two",)
     assert result.hint == f"--module {folder} --all"
 
 
 def test_an_option_that_nobody_gives_a_value(build: Builder, folder: Path) -> None:
-    (folder / "Kbuild").write_text("obj-$(CONFIG_MY_MOD) := mod.o\n")
-    (folder / "mod.c").write_text("int x;\n")
+    (folder / "Kbuild").write_text("obj-$(CONFIG_MY_MOD) := mod.o\n", encoding="utf-8")
+    (folder / "mod.c").write_text("int x;\n", encoding="utf-8")
     result = build()
     assert (result.way, [path.name for path in result.objects]) == ("options", ["mod.ko"])
     assert result.notes == ("nobody gives CONFIG_MY_MOD a value: built with =m",)
 
 
 def dkms_conf(folder: Path, text: str) -> None:
-    (folder / "Kbuild").write_text("obj-m := mod.o\n")
-    (folder / "mod.c").write_text("int x;\n")
+    (folder / "Kbuild").write_text("obj-m := mod.o\n", encoding="utf-8")
+    (folder / "mod.c").write_text("int x;\n", encoding="utf-8")
     head = 'PACKAGE_NAME="mod"\nPACKAGE_VERSION="1.0"\nDEST_MODULE_LOCATION[0]="/updates"\n'
-    (folder / "dkms.conf").write_text(head + text)
+    (folder / "dkms.conf").write_text(head + text, encoding="utf-8")
 
 
 def test_dkms_conf_with_patch_scripts_and_its_own_command(build: Builder, folder: Path) -> None:
@@ -547,11 +549,13 @@ def test_dkms_conf_with_patch_scripts_and_its_own_command(build: Builder, folder
         'MAKE[0]="make -C $kernel_source_dir M=$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build DIR=$PWD"\n'
         'PRE_BUILD="prepare.sh $kernelver"\nPATCH[0]=add.patch\nPATCH[1]=no.patch\nPATCH_MATCH[1]="^5"\n',
     )
-    (folder / "prepare.sh").write_text('#!/bin/sh\necho "#define RELEASE \\"$1\\"" > release.h\n')
+    (folder / "prepare.sh").write_text(
+        '#!/bin/sh\necho "#define RELEASE \\"$1\\"" > release.h\n', encoding="utf-8"
+    )
     (folder / "prepare.sh").chmod(0o755)
     (folder / "patches").mkdir()
     patch = '--- a/mod.c\n+++ b/mod.c\n@@ -1 +1,2 @@\n-int x;\n+#include "release.h"\n+char x[] = RELEASE;\n'
-    (folder / "patches" / "add.patch").write_text(patch)
+    (folder / "patches" / "add.patch").write_text(patch, encoding="utf-8")
     for _ in range(2):  # the patch is not applied twice
         result = build()
         assert (result.way, result.problems, [path.name for path in result.objects]) == (
@@ -561,15 +565,15 @@ def test_dkms_conf_with_patch_scripts_and_its_own_command(build: Builder, folder
         )
         assert RELEASE.encode() in result.objects[0].read_bytes().replace(b"vermagic=" + RELEASE.encode(), b"")
         (folder / "other.h").touch()
-    assert (folder / "mod.c").read_text() == "int x;\n"
+    assert (folder / "mod.c").read_text(encoding="utf-8") == "int x;\n"
 
 
 def test_name_and_version_that_dkms_conf_computes(build: Builder, folder: Path) -> None:
     dkms_conf(
         folder, 'MAKE[0]="make -C $kernel_source_dir M=$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build"\n'
     )
-    text = (folder / "dkms.conf").read_text()
-    (folder / "dkms.conf").write_text(text.replace('"1.0"', '"$(echo 2.5)"'))
+    text = (folder / "dkms.conf").read_text(encoding="utf-8")
+    (folder / "dkms.conf").write_text(text.replace('"1.0"', '"$(echo 2.5)"'), encoding="utf-8")
     assert (build().way, build().problems) == ("dkms.conf", ())
 
 
@@ -599,15 +603,15 @@ def test_the_last_make_that_matches_the_kernel_counts(build: Builder, folder: Pa
         'MAKE[0]="make -C $kernel_source_dir M=$PWD WHICH=zero"\nMAKE[1]="make -C $kernel_source_dir '
         'M=$PWD WHICH=one"\nMAKE_MATCH[1]="^6\\.99"\nMAKE[2]="false"\nMAKE_MATCH[2]="^5"\n',
     )
-    with (folder / "Kbuild").open("a") as file:
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write("$(info which=$(WHICH))\n")
-    assert "which=one\n" in build().log.read_text()
+    assert "which=one\n" in build().log.read_text(encoding="utf-8")
 
 
 def test_what_dkms_conf_promises_must_be_built(build: Builder, folder: Path) -> None:
     dkms_conf(folder, "BUILT_MODULE_NAME[0]=other\nBUILT_MODULE_LOCATION[0]=src\n")
     (folder / "Kbuild").unlink()
-    (folder / "Makefile").write_text("all:\n\ttrue\n")
+    (folder / "Makefile").write_text("all:\n\ttrue\n", encoding="utf-8")
     assert "other.ko was not built" in build().problems
 
 
@@ -616,7 +620,7 @@ def test_dkms_conf_that_cannot_be_read_or_is_hostile(build: Builder, folder: Pat
     result = build()  # dkms itself takes what stands before the mistake
     assert (result.way, result.state) == ("dkms.conf", "built")
     assert any("syntax error" in line for line in result.warnings)
-    (folder / "dkms.conf").write_text("if then fi\n")
+    (folder / "dkms.conf").write_text("if then fi\n", encoding="utf-8")
     assert build().way == "kbuild"  # there is another way
     (folder / "Kbuild").unlink()
     result = build()
@@ -633,8 +637,8 @@ def planned(folder: Path, target: Kernel, tmp_path: Path, plan: BuildPlan) -> Bu
 
 def test_module_yaml_says_how(folder: Path, target: Kernel, tmp_path: Path) -> None:
     (folder / "deep").mkdir()
-    (folder / "deep" / "Kbuild").write_text("obj-$(CONFIG_X) := deep.o\n")
-    (folder / "deep" / "deep.c").write_text('#include "version.h"\nint x = V;\n')
+    (folder / "deep" / "Kbuild").write_text("obj-$(CONFIG_X) := deep.o\n", encoding="utf-8")
+    (folder / "deep" / "deep.c").write_text('#include "version.h"\nint x = V;\n', encoding="utf-8")
     plan = BuildPlan("deep", ("echo '#define V 1' > deep/version.h",), ("CONFIG_X=m",))
     result = planned(folder, target, tmp_path, plan)
     assert (result.way, result.problems, [path.name for path in result.objects]) == (
@@ -660,9 +664,9 @@ def test_extra_cflags_that_the_kernel_ignores(
 ) -> None:
     (target.build_tree / "scripts").mkdir()
     library = "ccflags-y += $(EXTRA_CFLAGS)\n" if known else "# nothing\n"
-    (target.build_tree / "scripts" / "Makefile.lib").write_text(library)
-    (folder / "Kbuild").write_text("obj-m := mod.o\nEXTRA_CFLAGS += -DFEATURE=1 -Wall -O2\n")
-    (folder / "mod.c").write_text("int x;\n")
+    (target.build_tree / "scripts" / "Makefile.lib").write_text(library, encoding="utf-8")
+    (folder / "Kbuild").write_text("obj-m := mod.o\nEXTRA_CFLAGS += -DFEATURE=1 -Wall -O2\n", encoding="utf-8")
+    (folder / "mod.c").write_text("int x;\n", encoding="utf-8")
     result = build()
     if known:
         assert result.state == "built"
@@ -676,14 +680,14 @@ def test_extra_cflags_that_the_kernel_ignores(
 def test_a_header_that_is_there_but_not_found(build: Builder, folder: Path) -> None:
     (folder / "include").mkdir()
     (folder / "include" / "lost.h").touch()
-    (folder / "mod.c").write_text('#include "lost.h"\n')
+    (folder / "mod.c").write_text('#include "lost.h"\n', encoding="utf-8")
     result = build()
     assert "lost.h: No such file" in result.problems[0]
     assert "add `ccflags-y += -I$(src)/include`" in str(result.hint)
 
 
 def test_rust_has_no_verdict(build: Builder, folder: Path) -> None:
-    (folder / "tool.rs").write_text("//! of a program\n")
+    (folder / "tool.rs").write_text("//! of a program\n", encoding="utf-8")
     assert build().state == "built"
     (folder / "mod.c").rename(folder / "mod.rs")
     result = build()
