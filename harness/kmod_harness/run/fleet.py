@@ -30,7 +30,6 @@ from kmod_harness.machine import accelerator as accelerators
 from kmod_harness.machine.accelerator import Accelerator
 from kmod_harness.machine.initramfs import base_initramfs
 from kmod_harness.machine.machine import (
-    BOOT_SECONDS,
     BootError,
     GuestPausedError,
     Machine,
@@ -49,7 +48,6 @@ from kmod_harness.target.own import OwnRunner
 from kmod_harness.target.ssh import SshRunner, connect
 
 CONNECT_SECONDS = 20.0
-KVM_BOOT_SECONDS = 10.0  # a guest that KVM really runs is ready in under one
 LOG_FOLDERS_KEPT = 20
 PROGRAMS = ("init", "agent", "kmodctl")
 MEMINFO = Path("/proc/meminfo")
@@ -230,10 +228,7 @@ class Fleet:
                 folder.mkdir(parents=True)
                 machine = self._clone(kernel, recipe, folder, stack)
                 if machine is None:
-                    seconds = KVM_BOOT_SECONDS if recipe.accelerator == "kvm" else BOOT_SECONDS
-                    cold = boot(
-                        recipe.spec, recipe.accelerator, recipe.files, folder, seconds=seconds, disk=recipe.disk
-                    )
+                    cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, disk=recipe.disk)
                     machine = stack.enter_context(cold)
             runner = OwnRunner(stack.enter_context(connect_to(machine)), machine.agent)
             yield machine, Guest(runner, machine.console)
