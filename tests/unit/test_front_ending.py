@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from kmod_harness.base import process
 from kmod_harness.base.errors import Exit, GuestFailure, HarnessError, UsageError
 from kmod_harness.base.settings import PROJECT
-from kmod_harness.front import ending
+from kmod_harness.front import ending, tasks
 from tests.front import PROGRAM, Front, make_front
 from tests.patience import SECONDS, patient
 
@@ -44,6 +46,11 @@ def fail(error: BaseException) -> Exit:
         (GuestFailure("it hangs"), Exit.CHECK_FAILED, "error: it hangs"),
         (KeyboardInterrupt(), Exit.NO_VERDICT, "interrupted: no verdict"),
         (ZeroDivisionError(), Exit.NO_VERDICT, "error: a defect of the harness: no verdict"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/a"),
+            *(Exit.NO_VERDICT, "error: /a: Permission denied\nnext: invoke doctor"),
+        ),
+        (BrokenPipeError(), Exit.NO_VERDICT, "error: a defect of the harness: no verdict"),
     ],
 )
 def test_what_ends_a_command_has_its_code(error: BaseException, code: Exit, last_words: str) -> None:
@@ -115,10 +122,10 @@ def test_nobody_ever_listened(front: Front) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--frobnicate", "error: No idea what '--frobnicate' is!\nnext: invoke --list"),
-        ("frobnicate", "error: No idea what 'frobnicate' is!\nnext: invoke --list"),
-        ("--help frobnicate", "error: No idea what 'frobnicate' is!\nnext: invoke --list"),
-        ("vm-test --frobnicate", "error: No idea what '--frobnicate' is!\nnext: invoke vm-test --help"),
+        ("--frobnicate", "error: there is no '--frobnicate'\nnext: invoke --list"),
+        ("frobnicate", "error: there is no 'frobnicate'\nnext: invoke --list"),
+        ("--help frobnicate", "error: there is no 'frobnicate'\nnext: invoke --list"),
+        ("vm-test --frobnicate", "error: vm-test has no option '--frobnicate'\nnext: invoke vm-test --help"),
         (
             "vm-test --kernel",
             "error: --kernel needed value and was not given one!\nnext: invoke vm-test --help",
@@ -151,3 +158,64 @@ def test_what_a_killed_run_left_is_not_shared(tmp_path: Path) -> None:
     front = make_front(tmp_path, shared)
     assert [path.name for path in (front.cache / "toolchains").iterdir()] == ["root"]
     assert front.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("--list", Exit.NO_VERDICT), ("explain-log ./log", Exit.NO_VERDICT), ("graph --frobnicate", Exit.USAGE)],
+)
+def test_a_full_disk_under_standard_output(front: Front, words: str, code: Exit) -> None:
+    """What was asked for is not there: that is no success, and no defect."""
+    (front.folder / "log").write_text("no log\n", encoding="utf-8")
+    argv = ["sh", "-c", 'exec "$@" > /dev/full', "sh", str(PROGRAM), *words.split()]
+    done = process.run(argv, deadline=patient(words), cwd=front.folder, env=front.environment(), check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.output
+    assert (code == Exit.USAGE) or "error: standard output: No space left on device" in done.output
+
+
+@pytest.mark.parametrize("words", ["vm-test plain", "vm-test", "graph --local --output x.dot", "build ./plain"])
+def test_a_working_folder_that_is_gone(front: Front, words: str) -> None:
+    argv = ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", str(PROGRAM), *words.split()]
+    gone = front.folder / "gone"
+    gone.mkdir()
+    done = process.run(argv, deadline=patient(words), cwd=gone, env=front.environment(), check=False)
+    assert done.output == "error: the working folder has been removed\nnext: cd to one that is there\n"
+    assert done.returncode == Exit.USAGE
+
+
+@pytest.mark.parametrize("words", ["explain-log -", "vm-test " + "x" * 5000, "vm-test /proc/1"])
+def test_what_the_system_refuses_is_no_defect(front: Front, words: str) -> None:
+    argv = ["sh", "-c", 'exec "$@" <&-', "sh", str(PROGRAM), *words.split()]
+    done = process.run(argv, deadline=patient(words), cwd=front.folder, env=front.environment(), check=False)
+    assert done.returncode in (Exit.USAGE, Exit.NO_VERDICT)
+    assert done.output.startswith("error: ")
+    assert "\nnext: " in done.output
+    assert "defect" not in done.output
+
+
+EARLY = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "kmod_harness.front.tasks":
+            os.kill(os.getpid(), signal.{number})
+        return None
+
+sys.meta_path.insert(0, Finder())
+from kmod_harness.front.start import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_before_the_program_is_there(front: Front, number: str) -> None:
+    argv = [sys.executable, "-c", EARLY.replace("{number}", number)]
+    done = process.run(argv, deadline=patient(number), env=front.environment(), check=False)
+    assert (done.returncode, done.output) == (Exit.NO_VERDICT, "interrupted: no verdict\n")
+
+
+def test_the_module_of_the_working_folder(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(front.folder / "plain")
+    assert tasks._all_modules() == ["."]

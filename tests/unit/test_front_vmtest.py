@@ -132,11 +132,14 @@ def test_nothing_matches(done: Counter[str], keyword: str) -> None:
 
 @pytest.mark.parametrize("code", [*pytest.ExitCode])
 def test_no_rows_are_never_a_pass(code: pytest.ExitCode) -> None:
-    if code == pytest.ExitCode.USAGE_ERROR:
-        assert vmtest._exit(code, []) == Exit.USAGE
-    else:
-        with pytest.raises((HarnessError, KeyboardInterrupt)):
-            vmtest._exit(code, [])
+    with pytest.raises((HarnessError, KeyboardInterrupt)):
+        vmtest._exit(code, [])
+
+
+def test_a_keyword_that_pytest_cannot_read(done: Counter[str]) -> None:
+    with pytest.raises(UsageError, match="pytest cannot use --keyword"):
+        tasks.vm_test(Given(modules=tuple(MODULES), kernels=KERNELS, keyword="base and ("))
+    assert not [what for what in done if what.startswith("resolve")]
 
 
 @pytest.mark.parametrize(

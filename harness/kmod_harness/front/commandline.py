@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from invoke import Argument, Collection, Context, ParseError, Program, Task
 from invoke import Exit as InvokeExit
 
-from kmod_harness.base.errors import Exit
+from kmod_harness.base.errors import Exit, UsageError
 from kmod_harness.front.ending import carry_out
 from kmod_harness.front.options import Given, Option, options_of, read
 
@@ -25,12 +26,21 @@ class HarnessTask(_Task):
 
     def __init__(self, function: Callable[[Given], Exit]) -> None:
         def body(_context: Context, **typed: object) -> None:
-            code, last_words = carry_out(lambda: function(read(self.name, typed)))
+            code, last_words = carry_out(lambda: self._carry_out(function, typed))
             if code != Exit.OK:
                 raise InvokeExit(last_words or None, code)
 
         body.__doc__ = function.__doc__
         super().__init__(body, name=function.__name__.replace("_", "-"), positional=())
+
+    def _carry_out(self, function: Callable[[Given], Exit], typed: Mapping[str, object]) -> Exit:
+        """Of what is wrong with an option, its help tells more."""
+        try:
+            return function(read(self.name, typed))
+        except UsageError as error:
+            if "--" in error.message:
+                error.hint = error.hint or f"invoke {self.name} --help"
+            raise
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         """What the table says; what may come without its flag comes first."""
@@ -57,7 +67,8 @@ def with_flags(options: Sequence[Option], words: Sequence[str]) -> list[str]:
     operand = next((option for option in options if option.positional and option.repeatable), None)
     if operand is None:
         return list(words)
-    valued = {f"--{option.flag}" for option in options if not option.switch}
+    names = [(f"--{option.flag}", f"-{option.short}") for option in options if not option.switch]
+    valued = {name for pair in names for name in pair}
     told = []
     for before, word in zip(["", *words], words, strict=False):
         bare = word == "-" or not word.startswith("-")
@@ -77,6 +88,17 @@ class Commands(Collection):
 class HarnessProgram(Program):
     """invoke's own program, with our exit code for wrong usage."""
 
+    def __init__(self, name: str, version: str, namespace: Collection) -> None:
+        super().__init__(name=name, binary=name, version=version, namespace=namespace)
+
+    def ended(self) -> int:
+        """Run; the exit code."""
+        try:
+            self.run()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return Exit.OK
+
     def parse_core(self, argv: Any) -> None:
         """Options before the command."""
         try:
@@ -87,6 +109,8 @@ class HarnessProgram(Program):
     def parse_tasks(self) -> None:
         """The command and its options. `COMMAND --help` is help, and not a module of that name."""
         words = self.core.unparsed
+        if self.core.remainder:
+            raise InvokeExit(f"error: nothing is read after --: {self.core.remainder}", Exit.USAGE)
         if words[1:2] in (["--help"], ["-h"]):
             self.args.help.value, self.core.unparsed = words[0], []
         elif words:
@@ -105,18 +129,34 @@ class HarnessProgram(Program):
 
     def print_help(self) -> None:
         """The commands; invoke's own options are for programs that run shell commands."""
-        print(f"Usage: {self.called_as} COMMAND [OPTIONS]\n       {self.called_as} COMMAND --help\n")
+        for words in ("COMMAND [OPTIONS]", "COMMAND --help", "--version"):
+            print(f"{'Usage:' if words.endswith('S]') else '':6} {self.called_as} {words}")
+        print()
         self.list_tasks()
 
     def print_task_help(self, name: str) -> None:
         """The options of a command, in the order of the table."""
         options = options_of(name)
-        operands = "".join(f" {option.metavar}" for option in options if option.positional)
+        bounds = {True: " [{}]", False: " {}"}  # what can be repeated can be left out
+        operands = "".join(bounds[one.repeatable].format(one.operand) for one in options if one.positional)
         print(f"Usage: {self.called_as} {name}{operands} [OPTIONS]\n\n{self.collection[name].__doc__}\n")
-        self.print_columns([(option.usage, option.help) for option in options if not option.positional])
+        self.print_columns([(option.usage, option.help) for option in options])
 
     def _usage(self, error: ParseError) -> InvokeExit:
         context = getattr(error, "context", None)
-        command = f"{context.name} --help" if context and context.name else "--list"
+        command = context.name if context and context.name in self.collection.task_names else ""
         message = re.sub(r"Flag <Argument: ([\w-]+)[^>]*>", r"--\1", str(error))
-        return InvokeExit(f"error: {message}\nnext: {self.called_as} {command}", Exit.USAGE)
+        if unknown := re.fullmatch(r"No idea what '(.*)' is!", message, re.DOTALL):
+            message = self._unknown(unknown[1], command)
+        more = f"{command} --help" if command else "--list"
+        return InvokeExit(f"error: {message}\nnext: {self.called_as} {more}", Exit.USAGE)
+
+    def _unknown(self, word: str, command: str) -> str:
+        """What is said of a word that means nothing."""
+        known = [f"--{option.flag}" for option in options_of(command)] if command else []
+        if not command and not word.startswith("-"):
+            known = list(self.collection.task_names)
+        near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+        kind = "option" if word.startswith("-") else "operand"
+        what = f"{command} has no {kind}" if command else "there is no"
+        return f"{what} {word!r}{f'; did you mean {near[0]}?' if near else ''}"

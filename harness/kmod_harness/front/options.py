@@ -10,6 +10,7 @@ field of Options, MachineOptions or whatever `chosen` makes gets there by itself
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,10 +66,18 @@ class Option:
     def usage(self) -> str:
         """How it is typed, e.g. "-k WORDS, --keyword=WORDS"."""
         short = f"-{self.short} {self.metavar}".strip() + ", " if self.short else ""
-        return f"{short}--{self.flag}{'' if self.switch else '='}{self.metavar}"
+        named = f"{short}--{self.flag}{'' if self.switch else '='}{self.metavar}"
+        return f"{self.operand}, {named}" if self.operand else named
+
+    @property
+    def operand(self) -> str:
+        """How it is typed without its flag, e.g. "FILE..."; "" if it cannot be."""
+        return f"{self.metavar}{'...' if self.repeatable else ''}" if self.positional else ""
 
     def read(self, typed: Any) -> object:
         """The value of what was typed: True, a text, or a list of texts. UsageError when it cannot be."""
+        if typed == "" or (self.repeatable and "" in typed):
+            raise UsageError(f"--{self.flag}: the value is empty")
         words = get_args(self.kind) if get_origin(self.kind) is Literal else ()
         if words and typed not in words:
             raise UsageError(f"--{self.flag} {typed}: choose {', '.join(words[:-1])} or {words[-1]}")
@@ -79,13 +88,11 @@ class Option:
 
 
 def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError("want a whole number") from None
-    if number < 1:
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise ValueError("want a whole number")
+    if int(text) < 1:
         raise ValueError("want 1 or more")
-    return number
+    return int(text)
 
 
 _READERS: Mapping[object, Callable[[Any], object]] = {
@@ -123,7 +130,12 @@ class Given:
     kernel: str = _option(f"of a virtual machine: {_KERNEL}", ("shell", *_PLACES, "trace-unload"), "", "SPEC")
     against: str = _option("a second kernel, shown beside the first", ("trace-unload",), "", "SPEC")
     modules: tuple[str, ...] = _option(
-        f"{_MODULE}; can be repeated (default: all of kmod/)", ("build", "vm-test"), (), "MODULE", flag="module"
+        f"{_MODULE}; can be repeated (default: this folder if it is one, else all of kmod/)",
+        ("build", "vm-test"),
+        (),
+        "MODULE",
+        flag="module",
+        positional=True,
     )
     loaded: tuple[str, ...] = _option(
         f"{_MODULE}; loaded first in a virtual machine; graph shows only what belongs to it; can be repeated",
@@ -132,7 +144,9 @@ class Given:
         "MODULE",
         flag="module",
     )
-    at_hand: tuple[str, ...] = _option(f"{_MODULE}; can be repeated", ("shell",), (), "MODULE", flag="module")
+    at_hand: tuple[str, ...] = _option(
+        f"{_MODULE}; can be repeated", ("shell",), (), "MODULE", flag="module", positional=True
+    )
     watched: str = _option(
         f"{_MODULE} (default depend_s)", ("trace-unload",), "depend_s", "MODULE", flag="module"
     )
@@ -141,7 +155,7 @@ class Given:
         "a kernel log in any form, packed or not; - is standard input; can be repeated",
         ("explain-log",),
         (),
-        "FILE...",
+        "FILE",
         flag="file",
         positional=True,
     )

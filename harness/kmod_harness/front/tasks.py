@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmod_harness import __version__
 from kmod_harness.base.errors import Exit, UsageError
 from kmod_harness.base.settings import DEFAULT_KERNEL, Settings
 from kmod_harness.front.commandline import Commands, HarnessProgram
-from kmod_harness.front.ending import outlive_readers
+from kmod_harness.front.ending import outlive_readers, printed
 from kmod_harness.front.options import Given, chosen
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ def _view(given: Given) -> Iterator[View]:
 
 
 def _all_modules() -> list[str]:
-    """The modules under kmod/ of the working directory, or of this checkout."""
-    from kmod_harness.module.module import module_folders, modules_in
+    """The modules under kmod/ of the working directory; itself, if it is one; or those of this checkout."""
+    from kmod_harness.module.module import is_module, module_folders, modules_in
 
     for folder in module_folders():
         if found := modules_in(folder):
             return [str(path) for path in found]
+        if is_module(Path.cwd()):
+            return ["."]
     raise UsageError(
         "no --module given, and there is no module in a folder kmod/ here",
         hint="kmod-harness vm-test --module PATH",
@@ -225,4 +228,8 @@ def clean(given: Given) -> Exit:
 def main() -> None:
     """The console script kmod-harness."""
     outlive_readers()
-    HarnessProgram(name="kmod-harness", binary="kmod-harness", namespace=namespace, version=__version__).run()
+    code = HarnessProgram("kmod-harness", __version__, namespace).ended()
+    code, last_words = printed(code)
+    if last_words:
+        print(last_words, file=sys.stderr)
+    sys.exit(code)

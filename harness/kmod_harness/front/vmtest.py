@@ -101,6 +101,8 @@ def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
             check_writable(path)
     if given.first_bad and given.junit:
         raise UsageError("--first-bad with --junit: a search is several runs of pytest", hint="use --markdown")
+    if given.junit and given.junit == given.markdown:
+        raise UsageError(f"--junit and --markdown: both are {given.junit}")
     kernels = workbench.kernel_names(given.kernels or ((ALL,) if given.first_bad else (DEFAULT_KERNEL,)))
     workbench.check_kernels(kernels)
     if given.first_bad:
@@ -122,6 +124,8 @@ def _test(
         code = pytest.main(_own_options(given), plugins=[engine, Front(engine, modules, kernels)])
     if engine.wrong_usage:
         raise engine.wrong_usage
+    if code == pytest.ExitCode.USAGE_ERROR:  # pytest has said why
+        raise UsageError(f"pytest cannot use --keyword {given.keyword!r}", hint="e.g. -k 'vms and not cloud'")
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and given.keyword:
         raise UsageError(f"no test matches -k {given.keyword}")
     return code, engine.rows
@@ -159,8 +163,6 @@ def _border_exit(border: Border) -> Exit:
 
 def _exit(code: int, rows: Sequence[ResultRow]) -> Exit:
     """What the rows say, if pytest got as far as that: no result is never a pass."""
-    if code == pytest.ExitCode.USAGE_ERROR:
-        return Exit.USAGE
     if any(row.outcome == "no-verdict" for row in rows):
         return Exit.NO_VERDICT
     if code == pytest.ExitCode.INTERRUPTED:

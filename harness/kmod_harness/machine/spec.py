@@ -35,7 +35,7 @@ def load_machine_spec(name: str) -> MachineSpec:
     """The machine described by vm/<name>.yaml. Raises UsageError that lists the known ones."""
     path = DATA / f"{name}.yaml"
     if not path.is_file() or path.name == OTHER:
-        known = sorted(one.stem for one in path.parent.glob("*.yaml") if one.name != OTHER)
+        known = sorted(one.stem for one in DATA.glob("*.yaml") if one.name != OTHER)
         raise UsageError(f"no machine named {name}; there is: {', '.join(known)}")
     return parse_machine_spec(path.read_text(encoding="utf-8"), path)
 

@@ -54,7 +54,7 @@ def known_modules() -> dict[str, Path]:
 
 def modules_in(folder: Path) -> list[Path]:
     """The folders below this one that are modules, sorted by name."""
-    return [path for path in sorted(folder.glob("*/")) if _is_module(path)]
+    return [path for path in sorted(folder.glob("*/")) if is_module(path)]
 
 
 def modules_below(folder: Path) -> list[Path]:
@@ -80,7 +80,8 @@ def _has_objects(path: Path) -> bool:
     return bool(text.objects)
 
 
-def _is_module(folder: Path) -> bool:
+def is_module(folder: Path) -> bool:
+    """Whether a folder has something that builds a module."""
     return any((folder / name).is_file() for name in MODULE_FILES)
 
 
@@ -201,8 +202,8 @@ def _find(path_or_name: str, *, every: bool) -> list[Path]:
 
 def _in_folder(path: Path, *, every: bool) -> list[Path]:
     if every:
-        found = modules_below(path) or ([path] if _is_module(path) else [])
-    elif _is_module(path) or (path / MANIFEST).is_file():
+        found = modules_below(path) or ([path] if is_module(path) else [])
+    elif is_module(path) or (path / MANIFEST).is_file():
         found = [path]
     else:
         found = modules_below(path)

@@ -17,3 +17,14 @@ def check_writable(file: Path) -> None:
     if file.is_dir() or not os.access(file if file.exists() else folder, os.W_OK):
         reason = "it is a folder" if file.is_dir() else "no permission"
         raise UsageError(f"cannot write {file}: {reason}", hint="name another file")
+    if not file.exists():
+        _try(file)
+
+
+def _try(file: Path) -> None:
+    """There are folders, such as those of /proc, in which nobody makes a file."""
+    try:
+        file.touch(exist_ok=False)
+        file.unlink()
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}", hint="name another file") from error

@@ -53,6 +53,9 @@ class Choice:
     def __post_init__(self) -> None:
         if sum((bool(self.kernel), bool(self.host), self.local)) > 1:
             raise UsageError("--kernel, --host and --local exclude each other")
+        for option, file in (("--identity", self.identity), ("--known-hosts", self.known_hosts)):
+            if file and not self.host:
+                raise UsageError(f"{option} {file}: which board? There is no --host")
         if self.host:
             parse_address(self.host)
 

@@ -80,7 +80,8 @@ def connect_board(
             transport = watched(handshake, timely(deadline, Unwatched()))
         except (paramiko.SSHException, OSError, EOFError, UnicodeError) as error:  # the last: of odd names
             reason = str(error) or type(error).__name__
-            raise HarnessError(f"no SSH connection to {address}: {reason}") from error
+            hint = f"ssh -v -p {address.port} {address.user}@{address.host}"
+            raise HarnessError(f"no SSH connection to {address}: {reason}", hint=hint) from error
         with ends_are_errors():
             yield SshRunner(transport, Unwatched())
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import fnmatch
 import hashlib
 import shlex
@@ -51,7 +50,7 @@ def hashed_name(name: str, salted: str) -> str:
     """The name, hashed with the salt of another hashed name; "" when that has none."""
     try:
         return str(paramiko.HostKeys.hash_host(name, salted))
-    except (binascii.Error, ValueError, AssertionError):
+    except (ValueError, AssertionError):
         return ""
 
 
@@ -67,7 +66,7 @@ def parse_known_hosts(text: str, file: str) -> list[KnownKey]:
             continue  # certificate authorities: paramiko cannot check their signatures
         try:
             blob = base64.b64decode(words[2], validate=True)
-        except binascii.Error:
+        except ValueError:  # also of letters that are not ASCII
             continue
         names = tuple(words[0].split(","))
         keys.append(KnownKey(names, words[1], blob, marker == REVOKED, f"{file}:{number}"))

@@ -63,6 +63,8 @@ def read_lines(source: str) -> Iterator[str]:
 
 def _open(source: str, stack: ExitStack) -> io.BufferedReader:
     if source == STDIN:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", hint="dmesg | kmod-harness explain-log -")
         return cast(io.BufferedReader, sys.stdin.buffer)
     path = Path(source).expanduser()
     if path.is_dir():
