@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from kmod_harness.target.census import Census
 from kmod_harness.target.commands import CommandTarget
 from kmod_harness.target.kmsg import KernelRecord
 from kmod_harness.target.proc import LoadedModule, parse_modules
@@ -39,6 +40,15 @@ class FakeTarget(CommandTarget):
 
     def log(self, since: int = 0, *, seconds: float | None = None) -> tuple[KernelRecord, ...]:
         return tuple(KernelRecord(number, 6, 0.0, text) for number, text in enumerate(self.texts))[since:]
+
+    def unload_and_look(self, name: str) -> tuple[str, Census]:
+        return self.unload(name), self.census()
+
+    def take_census(self) -> Census:
+        return Census()
+
+    def census(self) -> Census:
+        return Census()
 
     def taint(self) -> int:
         return 0

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: MIT
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from kmod_harness.base.errors import UsageError
+from kmod_harness.kernels.arch import ARCHES
 from kmod_harness.module import module as modules
 from kmod_harness.module.expectation import (
     BuildPlan,
     Expectation,
+    ExpectedLeft,
     ExpectedSplat,
     WarningRule,
     kernel_matches,
 )
 from kmod_harness.module.manifest import parse_manifest
 from kmod_harness.module.module import resolve_module, resolve_modules
+from kmod_harness.module.vocabulary import ARCH_NAMES
 
 
 @pytest.fixture
@@ -140,12 +144,37 @@ def test_everything_a_manifest_can_say() -> None:
         params={"fault": "1", "off": "0", "count": "16", "name": "a b", "version": "1"},
         depends=("depend_s",),
         expect_log=(r"loaded \d+",),
-        expect_splat=ExpectedSplat("null-deref", "init", "that is what it is for"),
+        expect_splat=(ExpectedSplat("null-deref", "init", "that is what it is for"),),
         expect_taint=("D", "W"),
         load="ENOENT",
         kernels=">=5.10, <7",
         reloads=5,
     )
+
+
+EXEMPTIONS = """
+expect_splat:
+  - {class: kasan, subclass: use-after-free, function: late, kernels: '<6', reason: bug 1}
+  - {class: bug, pattern: x, reason: bug 2, expires: 2027-03-31}
+expect_left: {pattern: ^class, reason: bug 3, arch: aarch64}
+"""
+
+
+def test_exemptions_hold_on_some_kernels() -> None:
+    expectation = parse_manifest(EXEMPTIONS, "m")
+    old, new = (
+        ExpectedSplat("kasan", "", "bug 1", "use-after-free", "late", kernels="<6"),
+        ExpectedSplat("bug", "x", "bug 2", expires=date(2027, 3, 31)),
+    )
+    assert expectation.expect_splat == (old, new)
+    assert expectation.expect_left == (ExpectedLeft("^class", "bug 3", arch="aarch64"),)
+    here = expectation.on("6.12.1-amd64", "x86_64")
+    assert (here.expect_splat, here.expect_left) == ((new,), ())
+    assert expectation.on("5.10.0", "aarch64") == expectation
+
+
+def test_architectures_are_those_of_the_table() -> None:
+    assert set(ARCH_NAMES) == set(ARCHES)
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n"])
@@ -176,7 +205,19 @@ def test_manifest_that_says_nothing(text: str) -> None:
         ("params: {a: 1.5}", "m:1: params: a: want text, a whole number or true/false, found '1.5'"),
         ("params: {a: 1, a: 2}", "m:1: key a for the second time"),
         ("params: {'a b': 1}", "m:1: params: 'a b' cannot be the name of a parameter"),
-        ("expect_splat: {class: bug}", "m:1: expect_splat: pattern, reason missing"),
+        ("expect_splat: {class: bug}", "m:1: expect_splat: reason missing"),
+        ("expect_splat: {class: bug, reason: x}", "m:1: expect_splat: pattern or function missing"),
+        ("expect_splat:\n  - {class: bug, pattern: x}", "m:2: expect_splat: reason missing"),
+        ("expect_left: {pattern: x, reason: ' '}", "m:1: expect_left.reason: want a reason"),
+        (
+            "expect_left: {pattern: x, reason: y, arch: i386}",
+            "m:1: expect_left.arch: unknown architecture 'i386'",
+        ),
+        (
+            "expect_left: [{pattern: x, reason: y, expires: soon}]",
+            "m:1: expect_left[0].expires: want a date such",
+        ),
+        ("expect_left: {pattern: x, reason: y, until: z}", "m:1: unknown key expect_left.until; known: "),
         ("expect_splat:\n  clas: x", "m:2: unknown key expect_splat.clas; did you mean class?"),
         ("- a\n- b", "m:1: the file: want keys with values, found a list"),
         ("load: 'ok\nreloads: 3", "m:2: found unexpected end of stream"),

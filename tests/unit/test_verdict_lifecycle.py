@@ -178,7 +178,7 @@ def test_unexpected_splat(lines: tuple[str, ...], outcome: Outcome) -> None:
 
 
 def test_expected_splat_and_its_taint() -> None:
-    expectation = Expectation(expect_splat=IS_WARNING)
+    expectation = Expectation(expect_splat=(IS_WARNING,))
     rounds = (good_round(1, *WARNING), *THREE[1:])
     assert verdict(expectation, *rounds, taint_after=TAINT_W | TAINT_O).passed
     assert not verdict(expectation, *rounds, taint_after=TAINT_D | TAINT_O).passed
@@ -192,20 +192,20 @@ def test_expected_splat_and_its_taint() -> None:
     ],
 )
 def test_another_splat_than_the_expected_one(expected: ExpectedSplat, seen_kinds: str) -> None:
-    seen = verdict(Expectation(expect_splat=expected), good_round(1, *WARNING), *THREE[1:])
+    seen = verdict(Expectation(expect_splat=(expected,)), good_round(1, *WARNING), *THREE[1:])
     assert seen.outcome is Outcome.FAILED
     assert len(seen.reasons) == 2
     assert seen.reasons[1].endswith(f"(why), saw {seen_kinds}")
 
 
 def test_expected_splat_has_to_appear() -> None:
-    seen = verdict(Expectation(expect_splat=IS_WARNING), *THREE)
+    seen = verdict(Expectation(expect_splat=(IS_WARNING,)), *THREE)
     assert seen.outcome is Outcome.FAILED
     assert seen.reasons == ("expected a warning splat that matches 'vms_init' (it warns), saw none",)
 
 
 def test_init_killed_as_expected() -> None:
-    expectation = Expectation(expect_splat=NULL_DEREF, expect_log=("vms: loaded",))
+    expectation = Expectation(expect_splat=(NULL_DEREF,), expect_log=("vms: loaded",))
     seen = verdict(expectation, killed_round(), taint_after=TAINT_O | TAINT_D)
     assert (seen.outcome, seen.reasons) == (Outcome.PASSED, ())
     assert [splat.kind for splat in seen.splats] == ["null-deref"]
@@ -213,7 +213,7 @@ def test_init_killed_as_expected() -> None:
 
 def test_init_killed_as_expected_in_a_later_round() -> None:
     rounds = (THREE[0], killed_round(2))
-    assert verdict(Expectation(expect_splat=NULL_DEREF), *rounds, taint_after=TAINT_D).passed
+    assert verdict(Expectation(expect_splat=(NULL_DEREF,)), *rounds, taint_after=TAINT_D).passed
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_init_killed_as_expected_in_a_later_round() -> None:
 )
 def test_init_killed_otherwise_than_expected(change: dict[str, object], reason: str) -> None:
     seen = verdict(
-        Expectation(expect_splat=NULL_DEREF),
+        Expectation(expect_splat=(NULL_DEREF,)),
         killed_round(**change),  # type: ignore[arg-type]
         taint_after=TAINT_O | TAINT_D,
     )
@@ -249,14 +249,14 @@ def test_init_killed_otherwise_than_expected(change: dict[str, object], reason: 
 def test_killed_for_another_reason_than_the_expected_splat() -> None:
     """The expected splat appeared, but it is not what killed the task of the last round."""
     silent = killed_round(2, records=records(LOADED))
-    seen = verdict(Expectation(expect_splat=NULL_DEREF), good_round(1, *OOPS), silent, taint_after=TAINT_D)
+    seen = verdict(Expectation(expect_splat=(NULL_DEREF,)), good_round(1, *OOPS), silent, taint_after=TAINT_D)
     assert seen.reasons == ("round 2: loading: expected ok, saw killed",)
     warned = killed_round(records=records(LOADED, *WARNING))
-    assert not verdict(Expectation(expect_splat=IS_WARNING), warned, taint_after=TAINT_W).passed
+    assert not verdict(Expectation(expect_splat=(IS_WARNING,)), warned, taint_after=TAINT_W).passed
 
 
 def test_only_the_last_round_may_be_killed() -> None:
-    expectation = Expectation(expect_splat=NULL_DEREF, reloads=2)
+    expectation = Expectation(expect_splat=(NULL_DEREF,), reloads=2)
     assert not verdict(expectation, killed_round(), good_round(2, *OOPS), taint_after=TAINT_D).passed
 
 
@@ -269,7 +269,7 @@ def test_killed_without_expectation() -> None:
 
 def test_exit_killed_as_expected() -> None:
     in_exit = Round(1, OK, "Live", KILLED, True, records(LOADED, *OOPS))
-    expectation = Expectation(expect_splat=NULL_DEREF)
+    expectation = Expectation(expect_splat=(NULL_DEREF,))
     assert verdict(expectation, in_exit, taint_after=TAINT_D).passed
     assert not verdict(expectation, replace(in_exit, listed_after=False), taint_after=TAINT_D).passed
     assert not verdict(expectation, replace(in_exit, state="Loading"), taint_after=TAINT_D).passed
@@ -356,7 +356,7 @@ def test_splat_in_records_and_on_the_console_is_told_once() -> None:
     ],
 )
 def test_expected_end(ending: Ending, kind: str, console: tuple[str, ...], passed: bool) -> None:
-    expectation = Expectation(expect_splat=ExpectedSplat(kind, "", "on purpose"), expect_log=("loading",))
+    expectation = Expectation(expect_splat=(ExpectedSplat(kind, "", "on purpose"),), expect_log=("loading",))
     unfinished = Round(1, None, None, None, None, ())
     tail = ("vms: loading", *console)
     seen = verdict(expectation, unfinished, ending=ending, taint_after=None, console_tail=tail)
@@ -379,7 +379,7 @@ REACHED: list[Callable[[Round], Round]] = [
 
 @pytest.mark.parametrize("change", REACHED)
 def test_expected_end_does_not_excuse_a_step_that_was_reached(change: Callable[[Round], Round]) -> None:
-    expectation = Expectation(expect_splat=ExpectedSplat("panic", "", "on purpose"))
+    expectation = Expectation(expect_splat=(ExpectedSplat("panic", "", "on purpose"),))
     unfinished = change(Round(1, None, None, None, None, ()))
     seen = verdict(expectation, unfinished, ending=Ending.PANIC, taint_after=None, console_tail=PANIC)
     assert not seen.passed
@@ -455,3 +455,22 @@ def test_a_module_without_exit_has_one_round_and_stays() -> None:
     assert verdict(Expectation(reloads=3), stays).passed
     assert not verdict(Expectation(reloads=3), replace(stays, permanent=False)).passed
     assert not verdict(Expectation(reloads=3), replace(stays, state="Loading")).passed
+
+
+@pytest.mark.parametrize(
+    ("wanted", "passes"),
+    [
+        (ExpectedSplat("warning", "", "why", function="vms_init"), True),
+        (ExpectedSplat("warning", "", "why", function="vms_exit"), False),
+        (ExpectedSplat("warning", "vms", "why", subkind="use-after-free"), False),
+    ],
+)
+def test_an_expected_splat_is_known_by_its_fields(wanted: ExpectedSplat, *, passes: bool) -> None:
+    rounds = (good_round(1, *WARNING), *THREE[1:])
+    assert verdict(Expectation(expect_splat=(wanted,)), *rounds, taint_after=TAINT_W).passed is passes
+
+
+def test_each_expected_splat_must_come() -> None:
+    both = Expectation(expect_splat=(IS_WARNING, ExpectedSplat("bug", "x", "bug 7")))
+    seen = verdict(both, good_round(1, *WARNING), *THREE[1:], taint_after=TAINT_W)
+    assert seen.reasons == ("expected a bug splat that matches 'x' (bug 7), saw none",)

@@ -53,7 +53,7 @@ def test_an_oops_on_a_board() -> None:
     assert told.outcome is Outcome.CRASHED
     assert told.evidence[0] == OOPS[0]
     expected = ExpectedSplat("null-deref", "vms_init", "on purpose")
-    assert verdict(Dying(), expect_splat=expected)[1].passed
+    assert verdict(Dying(), expect_splat=(expected,))[1].passed
 
 
 def test_a_module_without_exit_is_not_unloaded() -> None:

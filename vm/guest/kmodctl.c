@@ -5,8 +5,10 @@
  *
  *   kmodctl init FILE [PARAMETERS]            init_module(2)
  *   kmodctl finit FILE [PARAMETERS] [FLAGS]   finit_module(2)
- *   kmodctl delete NAME [FLAGS]               delete_module(2); FLAGS: n (O_NONBLOCK), f (O_TRUNC: force)
+ *   kmodctl delete NAME [FLAGS] [FILE]        delete_module(2); FLAGS: n (O_NONBLOCK), f (O_TRUNC: force);
+ *                                             with FILE, if that worked, what `census FILE new` tells
  *   kmodctl kmsg [SEQUENCE]                   kernel log records from SEQUENCE on, as /dev/kmsg gives them
+ *   kmodctl census FILE [new]                 what the kernel has, to FILE; or what it has and FILE has not (census.c)
  *   kmodctl bare VERB ...                     the same without CAP_SYS_MODULE
  *   kmodctl alarm VERB ...                    the same; a signal comes after a second
  *
@@ -28,6 +30,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "census.h"
 
 static int answer(long result)
 {
@@ -101,11 +105,13 @@ static int load_by_file(const char *file, const char *parameters, int flags)
 	return answer(syscall(SYS_finit_module, open_module(file), pointer(parameters), flags));
 }
 
-static int delete(const char *name, const char *flags)
+static int delete(const char *name, const char *flags, const char *census_file)
 {
 	int value = (strchr(flags, 'n') ? O_NONBLOCK : 0) | (strchr(flags, 'f') ? O_TRUNC : 0);
+	int failed = answer(syscall(SYS_delete_module, pointer(name), value));
 
-	return answer(syscall(SYS_delete_module, pointer(name), value));
+	fflush(stdout);
+	return failed || !census_file ? failed : census(census_file, 1);
 }
 
 static void drop_capability(void)
@@ -162,7 +168,8 @@ static int print_log(unsigned long long from)
 
 static int usage(void)
 {
-	fputs("usage: kmodctl [bare] [alarm] init|finit FILE [PARAMETERS] | delete NAME [FLAGS] | kmsg [SEQUENCE]\n",
+	fputs("usage: kmodctl [bare] [alarm] init|finit FILE [PARAMETERS] | delete NAME [FLAGS] [FILE] | kmsg [SEQUENCE]"
+	      " | census FILE [new]\n",
 	      stderr);
 	return 2;
 }
@@ -190,7 +197,9 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "finit"))
 		return load_by_file(argv[2], third, argc > 4 ? atoi(argv[4]) : 0);
 	if (!strcmp(verb, "delete"))
-		return delete(argv[2], third);
+		return delete(argv[2], third, argc > 4 ? argv[4] : NULL);
+	if (!strcmp(verb, "census"))
+		return census(argv[2], *third != '\0');
 	fprintf(stderr, "kmodctl: unknown verb %s\n", verb);
 	return 2;
 }

@@ -5,18 +5,55 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 
 IN_TREE = "kernel:"  # before the name of one of the kernel's own modules
 
 
+@dataclass(frozen=True, kw_only=True)
+class Exemption:
+    """Something is expected that usually is a failure: where, and for how long."""
+
+    kernels: str = ""  # as Expectation.kernels
+    arch: str = ""  # as `uname -m` writes it; "": all
+    expires: date | None = None  # from the day after on it is a failure
+
+    def holds(self, release: str, arch: str) -> bool:
+        """Whether it is expected of this kernel."""
+        return kernel_matches(self.kernels, release) and self.arch in ("", arch)
+
+
 @dataclass(frozen=True)
-class ExpectedSplat:
+class ExpectedSplat(Exemption):
     """A splat that has to appear, and why that is right."""
 
     kind: str  # one of vocabulary.SPLAT_KINDS, e.g. "null-deref"
-    pattern: str  # regular expression searched in the splat's title and text
+    pattern: str  # regular expression searched in the splat's title and text; "": any
     reason: str  # for the reader of the report
+    subkind: str = ""  # regular expression searched in what is said beside the kind, e.g. "use-after-free"
+    function: str = ""  # the one that is blamed; "": any
+
+    @property
+    def text(self) -> str:
+        """What is expected, in words."""
+        detail = f" ({self.subkind})" if self.subkind else ""
+        place = f" in {self.function}" if self.function else ""
+        pattern = f" that matches {self.pattern!r}" if self.pattern else ""
+        return f"a {self.kind} splat{detail}{place}{pattern}"
+
+
+@dataclass(frozen=True)
+class ExpectedLeft(Exemption):
+    """Something that the module leaves behind each time, and why that is right."""
+
+    pattern: str  # regular expression searched in the thing's kind and name, e.g. "class my_class"
+    reason: str  # for the reader of the report
+
+    @property
+    def text(self) -> str:
+        """What is expected, in words."""
+        return f"something left that matches {self.pattern!r}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +84,8 @@ class Expectation:
     depends: tuple[str, ...] = ()
     depends_params: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)  # by such a name
     expect_log: tuple[str, ...] = ()  # regular expressions, each must match a record of every round
-    expect_splat: ExpectedSplat | None = None
+    expect_splat: tuple[ExpectedSplat, ...] = ()  # each must appear
+    expect_left: tuple[ExpectedLeft, ...] = ()  # each must be there once the module is gone
     expect_taint: tuple[str, ...] = ()  # letters that may become set beside O (out of tree) and E (unsigned)
     load: str = "ok"  # or the errno name that loading must fail with, e.g. "EINVAL"
     kernels: str = ""  # which releases it is meant for, e.g. ">=5.10" or ">=6.1,<7"; empty: all
@@ -60,6 +98,12 @@ class Expectation:
     def of(self, name: str) -> Expectation:
         """What is expected of one module of the folder."""
         return self.modules.get(name.replace("-", "_"), self)
+
+    def on(self, release: str, arch: str) -> Expectation:
+        """What is expected on this kernel."""
+        splats = tuple(one for one in self.expect_splat if one.holds(release, arch))
+        left = tuple(one for one in self.expect_left if one.holds(release, arch))
+        return replace(self, expect_splat=splats, expect_left=left)
 
 
 _CONSTRAINT = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(\d+(?:\.\d+)*)\s*")

@@ -6,8 +6,9 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,11 +19,12 @@ from kmod_harness.module.expectation import (
     IN_TREE,
     BuildPlan,
     Expectation,
+    ExpectedLeft,
     ExpectedSplat,
     WarningRule,
     parse_kernels,
 )
-from kmod_harness.module.vocabulary import KERNEL_ERRORS, SPLAT_KINDS, TAINT_FLAGS
+from kmod_harness.module.vocabulary import ARCH_NAMES, KERNEL_ERRORS, SPLAT_KINDS, TAINT_FLAGS
 
 MAX_RELOADS = 1000
 _Keys = Mapping[str, Callable[[yaml.Node], Any]]  # a key and what reads its value
@@ -265,13 +267,54 @@ def _splat_class(node: yaml.Node) -> str:
     return text
 
 
-def _splat(node: yaml.Node) -> ExpectedSplat:
-    keys: _Keys = {"class": _splat_class, "pattern": _expression, "reason": _text}
-    values = _fields(node, keys, "expect_splat.")
-    missing = [key for key in keys if key not in values]
+def _each(node: yaml.Node, name: str, read: Callable[[yaml.Node, str], Any]) -> tuple[Any, ...]:
+    """One mapping, or a list of them."""
+    if not isinstance(node, yaml.SequenceNode):
+        return (read(node, f"{name}."),)
+    return tuple(read(item, f"{name}[{number}].") for number, item in enumerate(node.value))
+
+
+def _exemption(node: yaml.Node, prefix: str, keys: _Keys, required: Sequence[str]) -> dict[str, Any]:
+    """Its values: keys of its own, and those that all exemptions have."""
+    values = _fields(node, {**keys, **_EXEMPTION_KEYS}, prefix)
+    missing = [key for key in (*required, "reason") if key not in values]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing")
-    return ExpectedSplat(kind=values["class"], pattern=values["pattern"], reason=values["reason"])
+    return values
+
+
+def _splat(node: yaml.Node, prefix: str) -> ExpectedSplat:
+    keys: _Keys = {"class": _splat_class, "subclass": _expression, "pattern": _expression, "function": _text}
+    values = _exemption(node, prefix, keys, ["class"])
+    if not values.keys() & {"pattern", "function"}:
+        raise ValueError("pattern or function missing")
+    names = {"class": "kind", "subclass": "subkind"}
+    return ExpectedSplat(**{"pattern": "", **{names.get(key, key): value for key, value in values.items()}})
+
+
+def _left(node: yaml.Node, prefix: str) -> ExpectedLeft:
+    return ExpectedLeft(**_exemption(node, prefix, {"pattern": _expression}, ["pattern"]))
+
+
+def _reason(node: yaml.Node) -> str:
+    text = _text(node)
+    if not text.strip():
+        raise ValueError("want a reason, for those who read the report")
+    return text
+
+
+def _arch(node: yaml.Node) -> str:
+    text = _text(node)
+    if text not in ARCH_NAMES:
+        raise ValueError(f"unknown architecture {text!r}; known: {', '.join(ARCH_NAMES)}")
+    return text
+
+
+def _date(node: yaml.Node) -> date:
+    try:
+        return date.fromisoformat(node.value)
+    except (TypeError, ValueError):
+        raise ValueError(f"want a date such as 2027-01-31, found {_describe(node)}") from None
 
 
 def _taint(node: yaml.Node) -> str:
@@ -301,11 +344,13 @@ def _reloads(node: yaml.Node) -> int:
     return number
 
 
+_EXEMPTION_KEYS: _Keys = {"reason": _reason, "kernels": _kernels, "arch": _arch, "expires": _date}
 _KEYS_OF_ONE: _Keys = {
     "params": _params,
     "depends": _depends,
     "expect_log": lambda node: _items(node, _expression),
-    "expect_splat": _splat,
+    "expect_splat": lambda node: _each(node, "expect_splat", _splat),
+    "expect_left": lambda node: _each(node, "expect_left", _left),
     "expect_taint": lambda node: _items(node, _taint),
     "load": _load,
     "reloads": _reloads,

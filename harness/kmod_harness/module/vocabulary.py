@@ -17,6 +17,8 @@ KERNEL_ERRORS = {512: "ERESTARTSYS", 517: "EPROBE_DEFER", 524: "ENOTSUPP"}
 # With these a driver says that its hardware is not there.
 NO_DEVICE = ("ENODEV", "ENXIO", "EPROBE_DEFER")
 
+ARCH_NAMES = ("x86_64", "aarch64")  # as `uname -m` writes them; kernels/arch.py has more of them
+
 SPLAT_KINDS: tuple[str, ...] = (
     "bad-page",
     "bug",

@@ -49,7 +49,9 @@ from kmod_harness.target.ssh import SshRunner, connect
 
 CONNECT_SECONDS = 20.0
 LOG_FOLDERS_KEPT = 20
-PROGRAMS = ("init", "agent", "kmodctl")
+GUEST_SOURCES = DATA / "guest"
+KMODCTL = tuple(GUEST_SOURCES / name for name in ("kmodctl.c", "census.c", "waiting.c"))
+PROGRAMS = ([GUEST_SOURCES / "init.c"], [GUEST_SOURCES / "agent.c"], KMODCTL)  # each from its sources
 MEMINFO = Path("/proc/meminfo")
 MACHINE_MEMORY = 512  # MiB that a machine may take on this host, QEMU and page cache included
 CRASHED = "DWLBM"  # taint flags of a kernel that no further test should meet
@@ -268,8 +270,7 @@ class Fleet:
     def _initramfs(self, kernel: Kernel, spec: MachineSpec) -> Path:
         with self._progress.task(f"root file system for {kernel.spec}"):
             toolchain = resolve_toolchain(kernel, self._settings, self._progress)
-            sources = [DATA / "guest" / f"{name}.c" for name in PROGRAMS]
-            programs = tuple(build_program([source], toolchain, self._settings) for source in sources)
+            programs = tuple(build_program(sources, toolchain, self._settings) for sources in PROGRAMS)
             userland = unpack_guest_packages(self._settings, self._progress)
             return base_initramfs(kernel, spec, userland, programs, self._settings.cache)
 
@@ -283,7 +284,9 @@ def connect_to(machine: Machine) -> AbstractContextManager[SshRunner]:
 def warm_up(machine: Machine) -> None:
     """Use a machine before it becomes a template: what is done once here, no clone has to do again."""
     with connect_to(machine) as runner:
-        Guest(runner).log()
+        guest = Guest(runner)
+        guest.log()
+        guest.take_census()
 
 
 def _alive(pair: Pair) -> bool:

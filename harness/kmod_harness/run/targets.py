@@ -16,12 +16,13 @@ from pathlib import Path
 from kmod_harness.base import store
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError, UsageError
-from kmod_harness.base.settings import DATA, DEFAULT_KERNEL
+from kmod_harness.base.settings import DEFAULT_KERNEL
 from kmod_harness.kbuild.program import build_program
 from kmod_harness.kbuild.sandbox import View
 from kmod_harness.kbuild.toolchain import HOST_ROOT, Toolchain, has_static_libc, resolve_toolchain
 from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.module.module import Module, resolve_modules
+from kmod_harness.run.fleet import KMODCTL
 from kmod_harness.run.workbench import Workbench, bring
 from kmod_harness.target.address import parse_address
 from kmod_harness.target.board import open_board
@@ -33,7 +34,6 @@ from kmod_harness.verdict.observe import Subject
 
 CONNECT_SECONDS = 30.0
 COMPILE_SECONDS = 60.0
-KMODCTL = DATA / "guest" / "kmodctl.c"
 
 # A target, and the modules that the user named as the kernel names them.
 Opened = tuple[CommandTarget, tuple[str, ...]]
@@ -88,10 +88,12 @@ def open_target(choice: Choice, workbench: Workbench) -> Iterator[Opened]:
 def bring_kmodctl(target: CommandTarget, workbench: Workbench) -> str:
     """Put kmodctl on a target, and return its path there: made here, or there for another architecture."""
     if target.facts.arch == platform.machine():
-        program = build_program([KMODCTL], _own_toolchain(workbench), workbench.settings, workbench.progress)
+        program = build_program(KMODCTL, _own_toolchain(workbench), workbench.settings, workbench.progress)
         return target.put(program, program=True)
-    path = f"{target.folder}/{KMODCTL.stem}"
-    done = target.run("gcc", "-std=gnu11", "-o", path, target.put(KMODCTL), seconds=COMPILE_SECONDS)
+    path = f"{target.folder}/{KMODCTL[0].stem}"
+    for header in KMODCTL[0].parent.glob("*.h"):
+        target.put(header)
+    done = target.run("gcc", "-std=gnu11", "-o", path, *map(target.put, KMODCTL), seconds=COMPILE_SECONDS)
     if done.returncode != 0:
         raise UsageError(
             f"there is no compiler for {target.facts.arch}, neither here nor on the board",

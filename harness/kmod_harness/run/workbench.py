@@ -7,6 +7,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from pathlib import Path
 
 from kmod_harness.base.deadline import timeout_factor
@@ -142,7 +143,7 @@ class Workbench:
 
     def _check_object(self, build: Build, ko: Path, stage: Callable[[str], None]) -> Checked:
         name = canonical(ko.name)
-        expectation = build.module.expectation.of(name)
+        expectation = build.module.expectation.of(name).on(build.kernel.release, build.kernel.arch)
         if self.options.reloads is not None:
             expectation = replace(expectation, reloads=self.options.reloads)
         stage("boot")
@@ -152,10 +153,10 @@ class Workbench:
         ):
             _refuse_name_in_use(guest, name)
             needed = self.upload_needed(guest, build, ko)
-            subject = Subject(name, guest.put(ko), expectation.params)
+            subject = Subject(name, guest.put(ko), expectation.params, ModuleFile(ko).function_at)
             rounds = expectation.reloads if expectation.load == "ok" else 1
             observation = observe(guest, subject, needed, rounds, stage=stage)
-            verdict = judge(name, expectation, observation)
+            verdict = judge(name, expectation, observation, date.today())
             if not verdict.passed:
                 self.fleet.keep_logs(machine)
                 verdict = with_source(verdict, Symbols([ModuleFile(path) for path in build.objects]))

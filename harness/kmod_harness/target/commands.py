@@ -7,15 +7,17 @@ import abc
 import errno
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.module.vocabulary import KERNEL_ERRORS
+from kmod_harness.target.census import Census, parse_census
 from kmod_harness.target.kmsg import KernelRecord, parse_kmsg
 from kmod_harness.target.proc import LoadedModule, Symbol, parse_kallsyms, parse_modules
-from kmod_harness.target.runner import KILLED, OK, Result, Runner
+from kmod_harness.target.runner import KILLED, OK, ConnectionLost, Result, Runner
 from kmod_harness.target.target import Facts
 
 STEP_SECONDS = 30.0
@@ -44,7 +46,9 @@ done
 
 
 def checked(result: Result, hint: str | None = None) -> Result:
-    """The result, if its exit code is 0; HarnessError otherwise."""
+    """The result, if its exit code is 0; HarnessError otherwise, ConnectionLost if the kernel killed it."""
+    if result.killed:
+        raise ConnectionLost(f"`{' '.join(result.argv)}` was killed")
     if result.returncode != 0:
         raise HarnessError(
             f"{' '.join(result.argv)}: exit code {result.returncode}",
@@ -138,16 +142,24 @@ class CommandTarget(abc.ABC):
         """See Target.unload. force: ask for O_TRUNC, which few kernels obey."""
         return self.system_call("delete", name, "nf" if force else "n", seconds=seconds)
 
+    def unload_and_look(self, name: str) -> tuple[str, Census]:
+        """See Target.unload_and_look."""
+        result = self.run(self.kmodctl, "delete", name, "n", self._census_file, root=True)
+        outcome, _, told = result.output.partition("\n")
+        if not outcome.isdigit():
+            return _answer(result, result.output), Census()
+        if int(outcome) == 0:
+            checked(result)
+        return _answer(replace(result, returncode=int(outcome != "0")), outcome), parse_census(told)
+
     def system_call(self, *words: str, seconds: float | None = None) -> str:
         """Make a module system call through kmodctl, which explains the words. Returns as `load` does."""
         result = self.run(self.kmodctl, *words, root=True, seconds=seconds)
-        if result.killed:
-            return KILLED
-        if result.returncode not in (0, 1) or not result.output.strip().isdigit():
-            raise HarnessError(f"kmodctl {words[0]}: no answer", evidence=result.output.splitlines())
-        number = int(result.output)
-        names = {**errno.errorcode, **KERNEL_ERRORS}
-        return names.get(number, f"errno {number}") if number else OK
+        return _answer(result, result.output)
+
+    @property
+    def _census_file(self) -> str:
+        return f"{self.folder}/census"
 
     def drivers(self, name: str) -> dict[str, int]:
         """See Target.drivers."""
@@ -157,6 +169,14 @@ class CommandTarget(abc.ABC):
     def holders(self, name: str) -> tuple[str, ...]:
         """See Target.holders."""
         return tuple(sorted(self._output("ls", f"/sys/module/{name}/holders").split()))
+
+    def take_census(self) -> Census:
+        """See Target.take_census."""
+        return parse_census(self._output(self.kmodctl, "census", self._census_file, root=True))
+
+    def census(self) -> Census:
+        """See Target.census."""
+        return parse_census(self._output(self.kmodctl, "census", self._census_file, "new", root=True))
 
     def log(self, since: int = 0, *, seconds: float | None = None) -> tuple[KernelRecord, ...]:
         """See Target.log."""
@@ -206,6 +226,17 @@ class CommandTarget(abc.ABC):
 
     def _output(self, *argv: str, root: bool = False, seconds: float | None = None) -> str:
         return checked(self.run(*argv, root=root, seconds=seconds)).output
+
+
+def _answer(result: Result, text: str) -> str:
+    """What kmodctl says of a system call: OK, KILLED or the errno's name."""
+    if result.killed:
+        return KILLED
+    if result.returncode not in (0, 1) or not text.strip().isdigit():
+        raise HarnessError(f"kmodctl {result.argv[1]}: no answer", evidence=result.output.splitlines())
+    number = int(text)
+    names = {**errno.errorcode, **KERNEL_ERRORS}
+    return names.get(number, f"errno {number}") if number else OK
 
 
 def _quoted(value: str) -> str:

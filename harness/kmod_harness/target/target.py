@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from kmod_harness.target.census import Census
 from kmod_harness.target.kmsg import KernelRecord
 from kmod_harness.target.proc import LoadedModule
 from kmod_harness.target.runner import Result
@@ -53,11 +54,21 @@ class Target(Protocol):
     def unload(self, name: str) -> str:
         """Unload a module, neither by force nor waiting for its users. Returns as `load` does."""
 
+    def unload_and_look(self, name: str) -> tuple[str, Census]:
+        """Unload a module as `unload` does, and if it went, look at once what it has left: what `census` tells.
+        The next command may be the one that meets a thing that was left, and dies of it."""
+
     def drivers(self, name: str) -> dict[str, int]:
         """The drivers of a loaded module ("pci:e1000"), and to how many devices each is bound."""
 
     def holders(self, name: str) -> tuple[str, ...]:
         """The modules that hold this one, sorted by name."""
+
+    def take_census(self) -> Census:
+        """Note all that the kernel has; returns how much memory is in use."""
+
+    def census(self) -> Census:
+        """What the kernel has beyond what was noted."""
 
     def log(self, since: int = 0, *, seconds: float | None = None) -> tuple[KernelRecord, ...]:
         """Records of the kernel log whose sequence number is `since` or more."""

@@ -6,16 +6,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import date
 
-from kmod_harness.module.expectation import IN_TREE, Expectation, ExpectedSplat
+from kmod_harness.module.expectation import IN_TREE, Expectation, ExpectedLeft, ExpectedSplat
 from kmod_harness.module.vocabulary import taint_bits, taint_letters, taint_meaning
 from kmod_harness.target.runner import OK
 from kmod_harness.verdict.finding import Finding, Outcome, outcome_of, worst
 from kmod_harness.verdict.observation import Ending, Memory, Observation
+from kmod_harness.verdict.residue import find_held, judge_left
 from kmod_harness.verdict.splats import Splat, find_splats
 from kmod_harness.verdict.steps import Leniency, judge_rounds, missing_rounds
 
 EVIDENCE_LINES = 30
+HELD_SHOWN = 5
 
 _ENDINGS = {Ending.PANIC: Outcome.PANIC, Ending.HANG: Outcome.HANG, Ending.LOST: Outcome.LOST}
 # Expected splats of these kinds explain why an observation ended early.
@@ -48,7 +51,9 @@ class Verdict:
         return self.outcome is Outcome.PASSED
 
 
-def judge(module_name: str, expectation: Expectation, observation: Observation) -> Verdict:
+def judge(
+    module_name: str, expectation: Expectation, observation: Observation, today: date | None = None
+) -> Verdict:
     """Judge an observation. Pure; a proof that is missing counts against the module (default: crashed).
 
     PASSED demands, for each of `reloads` rounds: loading returned OK, the state was exactly "Live", every
@@ -60,10 +65,11 @@ def judge(module_name: str, expectation: Expectation, observation: Observation) 
     `load: <errno>`: there is one round; loading failed with exactly that errno and the module was not listed,
     neither at once nor later. Nothing is unloaded.
 
-    `expect_splat`: a splat of that kind whose title or text matches the pattern must appear at least once in
-    any round; more of the same are allowed, others are not, and the taint bits that its report sets (D for an
-    oops, W for a warning, ...) are. The rounds go on as usual, unless the splat killed a step. Then the round
-    in which it did is the last one:
+    Nothing is left behind once the module is gone, in any round, but what `expect_left` names, and that is.
+
+    `expect_splat`: each of them must appear at least once in any round; more of the same are allowed, others
+    are not, and the taint bits that its report sets (D for an oops, W for a warning, ...) are. The rounds go on
+    as usual, unless the splat killed a step. Then the round in which it did is the last one:
       killed while loading: the module stays listed, its state is "Loading"; whether unloading was tried does
         not matter, but it must not have worked;
       killed while unloading: loading had gone well, and the module is still listed.
@@ -72,6 +78,8 @@ def judge(module_name: str, expectation: Expectation, observation: Observation) 
 
     `expect_log` holds for the last round of a killed or hanging module as well; after a panic or a hang the
     last lines of the console count too, since the records may be out of reach.
+
+    today: exemptions that have expired by then are findings; None: none has.
     """
     places = _all_splats(observation)
     splats = tuple(splat for _, splat in places)
@@ -79,11 +87,13 @@ def judge(module_name: str, expectation: Expectation, observation: Observation) 
     early = _excused(observation, expected)
     leniency = Leniency(killed=_expected_death(places, expected, observation), early=early)
     findings = [
-        *(() if early else _ending(observation)),
+        *(() if early else _ending(module_name, observation)),
         *_dependencies(expectation, observation),
+        *judge_left(expectation.expect_left, observation),
         *judge_rounds(expectation, observation, leniency),
         *_splats(expectation, places),
         *_taint(expectation, observation, expected),
+        *_expired([*expectation.expect_splat, *expectation.expect_left], today),
     ]
     if not findings:  # else they are the reason
         findings += missing_rounds(module_name, expectation, observation, leniency)
@@ -125,10 +135,15 @@ def owned(splat: Splat, memory: Iterable[Memory]) -> Splat:
     return replace(splat, module=owner, summary=f"{splat.summary} [{owner}]")
 
 
-def _is_expected(splat: Splat, wanted: ExpectedSplat | None) -> bool:
+def _is_expected(splat: Splat, wanted: Iterable[ExpectedSplat]) -> bool:
+    return any(_fits(splat, one) for one in wanted)
+
+
+def _fits(splat: Splat, wanted: ExpectedSplat) -> bool:
     return (
-        wanted is not None
-        and splat.kind == wanted.kind
+        splat.kind == wanted.kind
+        and wanted.function in ("", splat.function)
+        and re.search(wanted.subkind, splat.subkind or "") is not None
         and re.search(wanted.pattern, "\n".join((splat.title, *splat.lines))) is not None
     )
 
@@ -147,7 +162,7 @@ def _excused(observation: Observation, expected: list[Splat]) -> bool:
     return any(splat.kind in kinds for splat in expected)
 
 
-def _ending(observation: Observation) -> Iterator[Finding]:
+def _ending(module_name: str, observation: Observation) -> Iterator[Finding]:
     if observation.ending is Ending.COMPLETE:
         return
     during = f" during: {observation.detail}" if observation.detail else ""
@@ -158,6 +173,11 @@ def _ending(observation: Observation) -> Iterator[Finding]:
     }[observation.ending]
     last = observation.rounds[-1] if observation.rounds else None
     yield Finding(_ENDINGS[observation.ending], text + during, last)
+    held = find_held(module_name, observation.held)
+    if held and last and last.load == OK and last.left is None:
+        shown = "; ".join(f"{one.text}: {one.call}" for one in held[:HELD_SHOWN])
+        more = f"; and {len(held) - HELD_SHOWN} more" if len(held) > HELD_SHOWN else ""
+        yield Finding(_ENDINGS[observation.ending], f"while it was loaded it had {shown}{more}", last)
 
 
 def _dependencies(expectation: Expectation, observation: Observation) -> Iterator[Finding]:
@@ -181,10 +201,17 @@ def _splats(expectation: Expectation, places: tuple[tuple[str, Splat], ...]) -> 
         module = f" [{splat.module}]" if splat.module else ""
         reason = f"{place}: expected no {splat.kind} splat, saw{where}{module}: {splat.title}"
         yield Finding(Outcome.CRASHED if _died(splat) else Outcome.FAILED, reason)
-    if wanted and len(unexpected) == len(places):
-        seen = ", ".join(splat.kind for _, splat in unexpected) or "none"
-        reason = f"expected a {wanted.kind} splat that matches {wanted.pattern!r} ({wanted.reason}), saw {seen}"
-        yield Finding(Outcome.FAILED, reason)
+    for one in wanted:
+        if not any(_fits(splat, one) for _, splat in places):
+            seen = ", ".join(splat.kind for _, splat in unexpected) or "none"
+            yield Finding(Outcome.FAILED, f"expected {one.text} ({one.reason}), saw {seen}")
+
+
+def _expired(exemptions: Iterable[ExpectedSplat | ExpectedLeft], today: date | None) -> Iterator[Finding]:
+    for one in exemptions:
+        if today and one.expires and today > one.expires:
+            reason = f"{one.text} was expected until {one.expires} ({one.reason}): mend it, or set a later date"
+            yield Finding(Outcome.FAILED, reason)
 
 
 def _died(splat: Splat) -> bool:

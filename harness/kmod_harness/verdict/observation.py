@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from kmod_harness.target.census import Census
 from kmod_harness.target.kmsg import KernelRecord
 
 
@@ -40,6 +42,9 @@ class Round:
     records: tuple[KernelRecord, ...]  # kernel log from before loading to after unloading
     memory: tuple[Memory, ...] = ()  # of the modules that were loaded then
     permanent: bool = False  # it has no exit function, so that unloading it was not tried
+    # Once it was gone: what had come since the first round, and the memory in use. None: nobody looked, since
+    # it was still there or other modules had come as well.
+    left: Census | None = None
     lost: int = 0  # how many records before those the kernel overwrote: its buffer is small
 
 
@@ -57,3 +62,5 @@ class Observation:
     console_log: Path | None  # the whole of the console
     # The drivers that the module registers, and to how many devices each was bound in the first round.
     drivers: tuple[tuple[str, int], ...] = ()
+    held: tuple[str, ...] = ()  # lines of a census: what there was while it was loaded, in the first round
+    sizes: Mapping[str, int] = field(default_factory=dict)  # memory in use before the first round, see Census

@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Failure, GuestFailure, GuestPanic
+from kmod_harness.target.census import Census
 from kmod_harness.target.runner import OK, GuestHang
 from kmod_harness.target.target import Target
 from kmod_harness.verdict.observation import Ending, Memory, Observation, Round
 
 LAST_WORDS_SECONDS = 4.0  # for what a machine in which something hangs may still tell
+SETTLE_SECONDS = 2.0  # what a module has given back may take its time: RCU, threads that end, udev
+SETTLE_PAUSE = 0.2
+MUCH_KIB = 256  # of memory that is in use and was not
 CONSOLE_LINES = 200  # a panic with the oops that led to it, or the stacks of some blocked tasks
 
 
@@ -23,6 +30,8 @@ class Subject:
     name: str  # as the kernel knows it
     path: str  # of the .ko there
     parameters: Mapping[str, str] = field(default_factory=dict)
+    # Names the function at a place in its code, counted from where that begins; None: not known.
+    function_at: Callable[[int], str | None] = lambda offset: None
 
 
 def observe(
@@ -42,6 +51,7 @@ def observe(
     try:
         observer.load_dependencies(dependencies)
         if all(outcome == OK for _, outcome in observer.dependencies):
+            observer.begin()
             for number in range(1, rounds + 1):
                 observer.go_round(number)
                 if not observer.clean:
@@ -79,6 +89,9 @@ class _Observer:
         self.rounds: list[Round] = []
         self.dependencies: list[tuple[str, str]] = []
         self.drivers: dict[str, int] = {}
+        self.held: tuple[str, ...] = ()
+        self.sizes: Mapping[str, int] = {}
+        self._others: set[str] = set()  # modules that were loaded when the census was taken
         self.taint_before = target.taint()
         self._begin: int | None = None  # where the log was when the first step was taken
         self.taint_after: int | None = None
@@ -89,7 +102,8 @@ class _Observer:
     def clean(self) -> bool:
         """Whether the last round left the machine fit for another one."""
         last = self.rounds[-1]
-        return last.load == OK and last.unload == OK and last.listed_after is False
+        unread = last.left is not None and last.left.unread
+        return last.load == OK and last.unload == OK and last.listed_after is False and not unread
 
     def _do(self, what: str) -> None:
         self.doing = what
@@ -111,6 +125,12 @@ class _Observer:
             self._do(f"load {module.name}")
             self.dependencies.append((module.name, self._target.load(module.path, module.parameters)))
 
+    def begin(self) -> None:
+        """Note what is there, once all is loaded that the subject needs."""
+        self._do("note what the kernel has")
+        self.sizes = self._target.take_census().sizes
+        self._others = set(self._target.modules())
+
     def go_round(self, number: int) -> None:
         name = self._subject.name
         mark = self._mark_log()
@@ -125,16 +145,51 @@ class _Observer:
             self._see(permanent=bool(listed and listed.permanent and listed.state == "Live"))
             if listed and number == 1 and listed.state == "Live":
                 self.drivers = self._target.drivers(name)
+                self.held = self._named(self._target.census().new, listed.address, listed.size)
             was_there = self.rounds[-1].load == "EEXIST"  # never unload what was there before
             if listed and not was_there and not self.rounds[-1].permanent:
                 self._do(f"unload {name}, round {number}")
-                self._see(unload=self._target.unload(name))
+                outcome, census = self._target.unload_and_look(name)
+                self._see(unload=outcome, left=census if outcome == OK else None)
                 self._see(listed_after=name in self._target.modules())
+            if not listed or self.rounds[-1].listed_after is False:
+                self._do(f"look for what is left of {name}, round {number}")
+                self._see(left=self._left(number, self.rounds[-1].left or self._target.census()))
         except GuestHang:
             with contextlib.suppress(Failure):
                 self._read_log(mark, LAST_WORDS_SECONDS)
             raise
         self._read_log(mark)
+
+    def _named(self, lines: Sequence[str], start: int, size: int) -> tuple[str, ...]:
+        """Lines of a census in which the functions of the subject have names instead of addresses."""
+
+        def name(found: re.Match[str]) -> str:
+            at = int(found[0], 16) - start
+            return (self._subject.function_at(at) if 0 <= at < size else None) or found[0]
+
+        return tuple(re.sub(r"(?<= )0x[0-9a-f]+$", name, line) for line in lines)
+
+    def _left(self, number: int, census: Census) -> Census | None:
+        """What there is now that was not there before. What goes by itself is waited for, unless it stayed
+        the last time. Modules that came meanwhile have their own things: then all is noted anew.
+        """
+        others = set(self._target.modules())
+        if others - self._others:
+            self._others = others
+            self.sizes = self._target.take_census().sizes
+            return None
+        known = self.rounds[-2].left if number > 1 else None
+        deadline = Deadline(SETTLE_SECONDS, "settle")
+        while self._may_go(census) and not (known and known.things == census.things) and not deadline.expired():
+            time.sleep(SETTLE_PAUSE)
+            census = self._target.census()
+        return census
+
+    def _may_go(self, census: Census) -> bool:
+        """Whether to look again. Not into a table whose reader was killed."""
+        grown = any(size - self.sizes.get(name, size) > MUCH_KIB for name, size in census.sizes.items())
+        return not census.unread and (bool(census.things) or grown)
 
     def _read_log(self, mark: int, seconds: float | None = None) -> None:
         records = self._target.log(mark, seconds=seconds)
@@ -154,6 +209,8 @@ class _Observer:
             rounds=tuple(self.rounds),
             dependencies=tuple(self.dependencies),
             drivers=tuple(self.drivers.items()),
+            held=self.held,
+            sizes=self.sizes,
             taint_before=self.taint_before,
             taint_after=self.taint_after,
             ending=self.ending,

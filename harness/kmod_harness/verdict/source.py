@@ -68,6 +68,7 @@ class Symbol:
     section: str
     start: int  # in the section
     sizes: frozenset[int]  # that a kernel may print for it
+    place: int | None = None  # from where the module's code begins in memory; None: of init
 
 
 @dataclass
@@ -105,6 +106,11 @@ class ModuleFile:
         """The function that a frame names, if it can be this file's: of that size, and long enough."""
         known = self.facts[0].get(frame.function or "", [])
         return next((symbol for symbol in known if _fits(symbol, frame)), None)
+
+    def function_at(self, place: int) -> str | None:
+        """The function that begins at a place, counted from where the module's code begins in memory."""
+        symbols = ((name, one.place) for name, each in self.facts[0].items() for one in each)
+        return next((name for name, begin in symbols if begin == place and not name.startswith("__pfx_")), None)
 
     def places(self, frame: Frame, *, exact: bool) -> tuple[Place, ...]:
         """Where a frame is in the source. exact: it is the faulting instruction, and not a return address."""
@@ -177,7 +183,9 @@ def _functions(elf: Any) -> dict[str, list[Symbol]]:
         last = place == len(starts[kind])
         ways = (ends[kind], -(-ends[kind] // _PAGE) * _PAGE) if last else (starts[kind][place],)
         sizes = frozenset(end - base - at for end in ways)
-        found.setdefault(name, []).append(Symbol(elf.get_section(index).name, at, sizes))
+        found.setdefault(name, []).append(
+            Symbol(elf.get_section(index).name, at, sizes, base + at if kind == "core" else None)
+        )
     return found
 
 
