@@ -216,22 +216,44 @@ struct compat_idempotent {
 #define COMPAT_HUGE_VMALLOC_WARNS 0
 #endif
 
-/* The owner of a mutex, whose lowest bits are flags; all versions up to v7.3. */
+/*
+ * The owner of a mutex, whose lowest bits are flags; all versions up to v7.3. A real-time
+ * kernel has an rt_mutex in its place: 830e6acc8a1c ("locking/rtmutex: Split out the inner
+ * parts of 'struct rtmutex'") (in v5.15), and the RT patches before.
+ */
 static inline unsigned long compat_mutex_owner(const struct mutex *lock)
 {
-#ifdef CONFIG_PREEMPT_RT
-#error "a mutex of a real-time kernel is another structure"
-#endif
+#ifndef CONFIG_PREEMPT_RT
 	return atomic_long_read(&lock->owner) & ~7UL;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 15, 0)
+	return (unsigned long)READ_ONCE(lock->rtmutex.owner) & ~7UL;
+#else
+	return (unsigned long)READ_ONCE(lock->lock.owner) & ~7UL;
+#endif
 }
 
-/* The task that holds a semaphore for writing, or 0; kernel/locking/rwsem.c up to v7.3. */
+/*
+ * The task that holds a semaphore for writing, or 0; kernel/locking/rwsem.c up to v7.3, and
+ * rwbase_rt.c, whose WRITER_BIAS is bit 30 of the readers.
+ */
 static inline unsigned long compat_rwsem_writer(const struct rw_semaphore *sem)
 {
+#ifndef CONFIG_PREEMPT_RT
 	if (!(atomic_long_read(&sem->count) & 1))
 		return 0;
 
 	return atomic_long_read(&sem->owner) & ~7UL;
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(5, 15, 0)
+	if (atomic_read(&sem->rwbase.readers) != 1 << 30)
+		return 0;
+
+	return (unsigned long)READ_ONCE(sem->rwbase.rtmutex.owner) & ~7UL;
+#else
+	if (atomic_read(&sem->readers) != 1 << 30)
+		return 0;
+
+	return (unsigned long)READ_ONCE(sem->rtmutex.owner) & ~7UL;
+#endif
 }
 
 /* The files of a module's parameters, private to kernel/params.c; v5.10 to v7.3. */
