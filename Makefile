@@ -5,6 +5,7 @@
 #   make check      what needs no virtual machine: formats, types, unit tests
 #   make docs       the figures of docs/ and the recorded terminal anew
 #   make field-trial   other people's modules: Debian's dkms packages; RELEASE=bookworm KERNELS=6.1
+#   make samples    the kernel's own sample modules; KERNELS=6.12-cloud
 #   make benchmark  how fast all this is here, beside its goals; OPTIONS="--only clone --quiet 60"
 # KERNELS="5.10 6.12" chooses the kernels of vm-test.
 
@@ -19,7 +20,7 @@ READY := $(VENV)/.ready
 PATIENT := KMOD_HARNESS_TIMEOUT_FACTOR=3
 kernel_options = $(foreach kernel,$(1),--kernel $(kernel))
 
-.PHONY: field-trial vm-test test test-every-kernel check benchmark docs clean setup
+.PHONY: field-trial samples vm-test test test-every-kernel check benchmark docs clean setup
 
 vm-test: setup
 	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
@@ -42,6 +43,9 @@ check: $(READY)
 RELEASE ?= bookworm
 field-trial: setup
 	$(BIN)/python -m benchmarks.field_trial --release $(RELEASE) --kernel $(firstword $(KERNELS)) $(OPTIONS)
+
+samples: setup
+	$(BIN)/python -m benchmarks.samples --kernel $(firstword $(KERNELS)) $(OPTIONS)
 
 benchmark: setup
 	$(BIN)/python -m benchmarks.speed $(OPTIONS)
