@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from kmod_harness.base.errors import UsageError
+from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.base.parallel import run_parallel
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import Settings
 from kmod_harness.kbuild import make as kbuild
+from kmod_harness.kbuild.advice import hint_for
 from kmod_harness.kbuild.artefacts import Request
-from kmod_harness.kbuild.make import Build, build_all, build_module, check_arguments
+from kmod_harness.kbuild.make import Build, build_all, build_beside, build_module, check_arguments
 from kmod_harness.kbuild.objects import object_problems
 from kmod_harness.kbuild.shell import kernel_view
 from kmod_harness.kbuild.toolchain import HOST_ROOT, Toolchain
@@ -446,6 +447,38 @@ def test_a_tool_that_should_have_made_a_header_tells_more_than_the_compiler(
     assert "nope" in build().problems[0]
 
 
+@pytest.mark.parametrize(
+    "fetch",
+    [
+        "curl -f https://example.org/t.h -o t.h",
+        "python3 -c 'import socket; socket.create_connection((\"example.org\", 80), 1)'",
+        "git clone https://example.org/t t",
+    ],
+)
+def test_a_build_that_wants_the_network(build: Builder, folder: Path, fetch: str) -> None:
+    own_makefile(folder, f"all: t.h\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\nt.h:\n\t{fetch}")
+    (folder / "mod.c").write_text('#include "t.h"\n')
+    hint = f"the build wants the network, which it has not here: fetch that into {folder} first"
+    assert build().hint == hint
+
+
+def test_a_source_that_is_not_there(folder: Path) -> None:
+    said = f"make[2]: *** No rule to make target '{folder}/zz.o', needed by '{folder}/'."
+    says = "the kbuild file names zz.o, but there is no"
+    assert hint_for([said], [], folder) == f"{says} {folder}/zz.c to make it of"
+
+
+@pytest.mark.parametrize("ending", ["gz", "xz", "zst"])
+def test_a_packed_ko_that_is_damaged(target: Kernel, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"my.ko.{ending}"
+    path.write_bytes(b"no such thing")
+    settings = Settings(cache=tmp_path / "cache")
+    module = resolve_module(str(path))
+    request = Request(module, target, host_toolchain(target, settings), (), ())
+    with pytest.raises(HarnessError, match=f"my.ko.{ending}: cannot be unpacked"):
+        build_beside(request, settings, Silent())
+
+
 def test_a_header_that_a_script_makes_is_told(build: Builder, folder: Path) -> None:
     (folder / "mod.c").write_text('#include "gen/conf.h"\n', encoding="utf-8")
     assert build().hint is None
@@ -455,6 +488,24 @@ def test_a_header_that_a_script_makes_is_told(build: Builder, folder: Path) -> N
     assert build().hint == f"{says} {folder}/module.yaml"
     (folder / "configure").touch()
     assert "before: [./configure]" in str(build().hint)
+
+
+def test_what_lies_higher_up_than_is_shown_is_told(build: Builder, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "include").mkdir()
+    (tmp_path / "include" / "up.h").touch()
+    (folder / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -I$(src)/../../include\n")
+    (folder / "mod.c").write_text("#include <up.h>\n")
+    assert str(build().hint).endswith(f"make it part of one checkout, `git init {tmp_path}`")
+    (tmp_path / ".git").mkdir()
+    assert build().problems == ()
+
+
+def test_a_subsystem_that_the_kernel_is_without(build: Builder, folder: Path, target: Kernel) -> None:
+    (folder / "mod.c").write_text("#include <linux/i2c.h>\nmodule_i2c_driver(x)\n")
+    (target.build_tree / "linux").mkdir()
+    (target.build_tree / "linux" / "i2c.h").touch()
+    (folder / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -I$(CURDIR)\n")
+    assert build().hint == "<linux/i2c.h> is used, but CONFIG_I2C is off in test: try --kernel 6.99"
 
 
 def test_an_include_that_only_the_authors_make_finds(build: Builder, folder: Path) -> None:
@@ -498,6 +549,28 @@ def test_more_than_the_usual_is_said_by_the_author(build: Builder, folder: Path)
     result = build()
     assert result.way == "make"
     assert "-DTHE_FLAG=7" in build("V=1").log.read_text(encoding="utf-8") or result.state == "built"
+
+
+@pytest.mark.parametrize("after", ["cp $(CURDIR)/mod.ko /work/", "$(CC) -o tool tool.c", "frobnicate"])
+def test_what_the_author_makes_beside_the_modules_does_not_count(
+    build: Builder, folder: Path, after: str
+) -> None:
+    build_it = "v.h:\n\techo > $@\nmods:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n"
+    own_makefile(folder, f"all: v.h mods\n\t{after}\n{build_it}")
+    (folder / "mod.c").write_text('#include "v.h"\nint x;\n')
+    (folder / "tool.c").write_text("#include <nowhere.h>\n")
+    result = build()
+    assert (result.state, result.way, result.problems) == ("built", "make", ())
+    assert result.notes[0].startswith("make failed at something else than the modules, which are built: ")
+    (folder / "mod.c").write_text('#include "v.h"\nint x = nope;\n')
+    assert build().state == "failed"
+
+
+def test_a_default_target_that_cleans_first(build: Builder, folder: Path) -> None:
+    lines = "all: clean gen mods\nclean:\n\tsleep 0.5; rm -f t.h\ngen:\n\techo > t.h\n"
+    own_makefile(folder, f"{lines}mods:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n")
+    (folder / "mod.c").write_text('#include "t.h"\nint x;\n')
+    assert (build().way, build().problems) == ("make", ())
 
 
 def test_a_makefile_that_only_leads_to_another_folder(build: Builder, folder: Path) -> None:
@@ -566,6 +639,17 @@ def test_dkms_conf_with_patch_scripts_and_its_own_command(build: Builder, folder
         assert RELEASE.encode() in result.objects[0].read_bytes().replace(b"vermagic=" + RELEASE.encode(), b"")
         (folder / "other.h").touch()
     assert (folder / "mod.c").read_text(encoding="utf-8") == "int x;\n"
+
+
+def test_what_the_user_says_reaches_every_make(build: Builder, folder: Path) -> None:
+    dkms_conf(folder, 'MAKE[0]="cd sub/; make BUILD_KERNEL=$kernelver"\nBUILT_MODULE_NAME[0]=mod\n')
+    (folder / "sub").mkdir()
+    (folder / "sub" / "Makefile").write_text("all:\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)/.. modules\n")
+    with (folder / "Kbuild").open("a") as file:
+        file.write("$(info btf=$(origin CONFIG_DEBUG_INFO_BTF_MODULES) mine=$(MINE))\n")
+    result = build("MINE=a b")
+    assert (result.way, result.problems) == ("dkms.conf", ())
+    assert "btf=command line mine=a b\n" in result.log.read_text()
 
 
 def test_name_and_version_that_dkms_conf_computes(build: Builder, folder: Path) -> None:

@@ -160,6 +160,13 @@ def test_taint_from_before_does_not_count() -> None:
     assert verdict(Expectation(), *THREE, taint_before=TAINT_W, taint_after=TAINT_W | TAINT_O).passed
 
 
+def test_a_licence_that_is_declared_may_taint() -> None:
+    said = good_round(1, "vms: module license 'Proprietary' taints kernel.")
+    assert verdict(Expectation(reloads=1), said, taint_after=1).passed
+    undeclared = good_round(1, "vms: module license 'unspecified' taints kernel.")
+    assert verdict(Expectation(reloads=1), undeclared, taint_after=1).outcome is Outcome.FAILED
+
+
 def test_taint_names_the_flag() -> None:
     seen = verdict(Expectation(), *THREE, taint_after=TAINT_W)
     assert seen.reasons == (

@@ -22,6 +22,7 @@ from kmod_harness.module.module import Module, known_modules, resolve_module
 from kmod_harness.report.rows import ResultRow
 from kmod_harness.run.workbench import Checked, Workbench
 from kmod_harness.verdict.finding import SEVERITY
+from kmod_harness.verdict.lifecycle import licence_taints
 
 TRACE_LINES = 20  # of a defect of our own
 
@@ -193,6 +194,8 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
 
 def _note(checked: Checked) -> str:
     """What weakens a pass; "" for nothing."""
+    if checked.verdict.passed and licence_taints(checked.observation):
+        return f"the licence of {checked.name} is not free: it taints the kernel (P)"
     if checked.verdict.passed and any(one.permanent for one in checked.observation.rounds):
         return f"{checked.name} has no exit function: it was loaded once and cannot be unloaded"
     drivers = checked.observation.drivers

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from kmod_harness.kbuild.ways import Folder
+from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.makefiles import KBUILD_FILES
 
 # Printed by a line that is added to the copied kbuild files, see report_flags.
@@ -21,6 +23,23 @@ PACKAGES = {
     "protoc": "protobuf-compiler", "python": "python-is-python3", "pod2man": "perl", "objdump": "binutils",
     "lsusb": "usbutils", "lspci": "pciutils", "ip": "iproute2", "ifconfig": "net-tools", "vim": "xxd",
 }  # fmt: skip
+# How the headers of subsystems begin, and the option without which they are half empty.
+SUBSYSTEMS = {
+    "linux/i2c": "I2C", "linux/usb": "USB", "linux/hid": "HID", "media/": "MEDIA_SUPPORT", "sound/": "SND",
+    "drm/": "DRM", "linux/spi/": "SPI", "linux/iio/": "IIO", "linux/gpio": "GPIOLIB", "linux/leds": "NEW_LEDS",
+    "linux/hwmon": "HWMON", "linux/mmc/": "MMC", "linux/pwm": "PWM", "net/mac80211": "MAC80211",
+    "net/cfg80211": "CFG80211", "linux/can/": "CAN", "linux/power_supply": "POWER_SUPPLY", "linux/w1": "W1",
+    "linux/backlight": "BACKLIGHT_CLASS_DEVICE", "linux/fb": "FB", "linux/regulator/": "REGULATOR",
+    "net/bluetooth/": "BT", "rdma/": "INFINIBAND", "linux/mtd/": "MTD", "linux/serdev": "SERIAL_DEV_BUS",
+    "linux/input": "INPUT", "linux/rtc": "RTC_CLASS", "linux/watchdog": "WATCHDOG", "linux/platform_profile":
+    "ACPI_PLATFORM_PROFILE", "scsi/": "SCSI", "linux/libata": "ATA", "linux/mei": "INTEL_MEI",
+}  # fmt: skip
+FETCHERS = ("curl", "wget", "aria2c", "pip", "pip3", "npm", "ssh", "scp", "rsync")
+_NO_NETWORK = re.compile(
+    r"[Cc]ould not resolve host|[Nn]ame or service not known|[Tt]emporary failure in name resolution"
+    r"|[Nn]etwork is unreachable|[Uu]nable to resolve host"
+)
+MAX_SOURCES = 400
 MAX_SCRIPT = 1 << 16  # bytes of a script that may make a header
 _CHANGES = re.compile(r"-[DUfm]\S+|-std=\S+|-include\S*")  # flags that make another module
 _NOT_FOUND = (
@@ -79,14 +98,23 @@ def nothing_built(folder: Path, files: Folder, options: Sequence[str]) -> str:
     return f"no module was built: is obj-m set in {folder}?"
 
 
-def hint_for(problems: Sequence[str], lines: Sequence[str], folder: Path, *, extra_cflags: bool) -> str | None:
+def hint_for(
+    problems: Sequence[str],
+    lines: Sequence[str],
+    folder: Path,
+    *,
+    extra_cflags: bool = False,
+    around: Path | None = None,
+) -> str | None:
     """What to do about a failed build; None when only its author knows.
 
-    extra_cflags: the module sets EXTRA_CFLAGS, and the kernel ignores it.
+    extra_cflags: the module sets EXTRA_CFLAGS, and the kernel ignores it. around: what a build sees beside it.
     """
     text = "\n".join(problems)
     if "EXTRA_CFLAGS" in text or (extra_cflags and "error:" in text):
         return f"write ccflags-y instead of EXTRA_CFLAGS in {folder}: kernels since 6.15 ignore EXTRA_CFLAGS"
+    if wants_network(lines):
+        return f"the build wants the network, which it has not here: fetch that into {folder} first"
     if tool := missing_tool(lines):
         line = f"build: {{tools: [{PACKAGES.get(tool, tool)}]}}"
         return f"the build calls {tool}, which is not there: add `{line}` to {folder}/module.yaml"
@@ -96,7 +124,28 @@ def hint_for(problems: Sequence[str], lines: Sequence[str], folder: Path, *, ext
     below = re.search(r"an obj-m is in ([^,\n]+)(,?)", text)
     if below:
         return f"--module {folder} --all" if below[2] else f"--module {folder / below[1]}"
-    return _plain_sentence(text, folder)
+    return _plain_sentence(text, folder, around)
+
+
+def option_that_is_off(folder: Path, options: Collection[str], kernel: Kernel) -> str | None:
+    """What to do about errors of the compiler when the sources use a subsystem that the kernel is without: its
+    headers then lack half of what they declare. options: those that are on.
+    """
+    series = ".".join(kernel.release.split(".")[:2])
+    if kernel.spec == series:
+        return None
+    sources = (path for pattern in ("*.c", "*.h") for path in sorted(folder.rglob(pattern))[:MAX_SOURCES])
+    text = "\n".join(path.read_text(errors="replace", encoding="utf-8") for path in sources if path.is_file())
+    for header in dict.fromkeys(re.findall(r"^\s*#\s*include\s*<([\w./-]+)>", text, re.MULTILINE)):
+        option = next((name for begin, name in SUBSYSTEMS.items() if header.startswith(begin)), None)
+        if option and f"CONFIG_{option}" not in options:
+            return f"<{header}> is used, but CONFIG_{option} is off in {kernel.spec}: try --kernel {series}"
+    return None
+
+
+def wants_network(lines: Iterable[str]) -> bool:
+    """Whether a build has tried to fetch something."""
+    return missing_tool(lines) in FETCHERS or any(_NO_NETWORK.search(line) for line in lines)
 
 
 def missing_tool(lines: Iterable[str]) -> str | None:
@@ -114,10 +163,15 @@ def _maker(folder: Path, header: str) -> str | None:
     return next((f"sh {shlex.quote(str(path.relative_to(folder)))}" for path in found), None)
 
 
-def _plain_sentence(text: str, folder: Path) -> str | None:
+def _plain_sentence(text: str, folder: Path, around: Path | None) -> str | None:
     """What some complaints of make, the compiler and modpost mean."""
     return (
-        _other_kernel(text) or _misplaced_include(text) or _missing_header(text, folder) or _wrong_section(text)
+        _other_kernel(text)
+        or _misplaced_include(text)
+        or _out_of_sight(text, folder, around)
+        or _missing_header(text, folder)
+        or _missing_source(text)
+        or _wrong_section(text)
     )
 
 
@@ -136,6 +190,27 @@ def _misplaced_include(text: str) -> str | None:
     )
 
 
+def _out_of_sight(text: str, folder: Path, around: Path | None) -> str | None:
+    """A file that the sources name by `..`, and that lies higher up than the sandbox shows."""
+    found = re.search(r"fatal error: (\S+): No such file", text)
+    if found is None or around is None:
+        return None
+    makefiles = (folder / name for name in KBUILD_FILES if (folder / name).is_file())
+    named = [
+        one
+        for path in makefiles
+        for one in re.findall(r"/(\.\./\.\.[\w./+-]*)", path.read_text(errors="replace", encoding="utf-8"))
+    ]
+    for base in ("", *named):
+        path = Path(os.path.normpath(folder / base / found[1]))
+        if path.is_file() and not path.is_relative_to(around):
+            top = os.path.commonpath((folder, path))
+            return (
+                f"{path} is higher up than is shown to a build: make it part of one checkout, `git init {top}`"
+            )
+    return None
+
+
 def _missing_header(text: str, folder: Path) -> str | None:
     header = re.search(r"fatal error: (\S+): No such file", text)
     if header is None:
@@ -150,6 +225,13 @@ def _missing_header(text: str, folder: Path) -> str | None:
     if maker := _maker(folder, header[1]):
         return f"{header[1]} has to be made first: add `build: {{before: [{maker}]}}` to {folder}/module.yaml"
     return None
+
+
+def _missing_source(text: str) -> str | None:
+    found = re.search(r"No rule to make target '(\S+)\.o', needed by", text)
+    if found is None:
+        return None
+    return f"the kbuild file names {Path(found[1]).name}.o, but there is no {found[1]}.c to make it of"
 
 
 def _wrong_section(text: str) -> str | None:

@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from kmod_harness.base import process
 from kmod_harness.base.deadline import Deadline
@@ -30,6 +30,7 @@ MAX_PROCESSES = 4096  # a Makefile that calls itself for ever ends here
 # pahole may be older than the kernel's and fail; modules load without BTF.
 WITHOUT_BTF = "CONFIG_DEBUG_INFO_BTF_MODULES="
 _DKMS_PLACE = re.compile(r"/var/lib/dkms/[^/\s]+/[^/\s]+/build\b")
+OTHERS_MARK = "kmod-harness: but for others: "
 # What a failed build says when it wants to write beside the module's folder.
 WRITES_AROUND = ("Read-only file system", "No rule to make target '../", "can't create ../")
 
@@ -59,7 +60,8 @@ class Attempt:
         errors = output.has_errors(self.lines)
         missing = any("No such file or directory" in line for line in self.problems)
         done = sum(" CC " in line for line in self.lines)
-        return errors and not missing, advice.missing_tool(self.lines) is not None, errors, done
+        lacks = advice.missing_tool(self.lines) is not None or advice.wants_network(self.lines)
+        return errors and not missing, lacks, errors, done
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Bench:
         if way == "dkms.conf":
             return self._dkms()
         if way == "make":
-            return self._judge(way, self._run(self._own_make()))
+            return self._judge(way, self._but_for_others(self._run(self._own_make())))
         if way == "module.yaml":
             plan = self.request.module.expectation.build
             argv = self._kbuild(self.place.inside / plan.folder, plan.arguments)
@@ -99,15 +101,36 @@ class Bench:
     def _kbuild(self, folder: Path, arguments: Sequence[str] = ()) -> list[str]:
         return make_argv(self.request, folder, self.jobs, arguments)
 
-    def _common(self) -> list[str]:
-        """What every make gets: of the toolchain, the user, and modules that this one needs."""
+    def _make_flags(self) -> str:
+        """What every make gets, however deep in scripts: of the user, and of modules that this one needs.
+
+        Variables in MAKEFLAGS count like those on the command line (GNU make's manual, "Options/Recursion").
+        """
         symvers = " ".join(map(str, self.request.symvers))
-        return [WITHOUT_BTF, *([f"KBUILD_EXTRA_SYMBOLS={symvers}"] if symvers else []), *self.request.arguments]
+        words = [
+            WITHOUT_BTF,
+            *([f"KBUILD_EXTRA_SYMBOLS={symvers}"] if symvers else []),
+            *self.request.arguments,
+        ]
+        return " ".join(re.sub(r"([\s\\])", r"\\\1", word).replace("$", "$$") for word in words)
 
     def _own_make(self) -> list[str]:
         tree = tree_link(self.request.kernel)
         given = [f"{name}={tree}" for name in self.folder.tree_variables()]
-        return ["make", f"-j{self.jobs}", "--keep-going", *given, *self._common()]
+        # Not -j: authors who never typed it write `all: clean modules`.
+        return ["make", "--keep-going", *given]
+
+    def _but_for_others(self, done: process.Completed) -> process.Completed:
+        """Of the author's own make that failed only after kbuild had made all modules (at a program, at an
+        installation): as if it had gone well, and said.
+        """
+        names = {path.stem for path in ordered_objects(self.work.copy, self.place.inside) if path.is_file()}
+        wanted = {PurePath(name).name for name in self.folder.objects()}
+        if done.returncode == 0 or not names or not wanted <= names or output.kbuild_failed(done.lines()):
+            return done
+        said = output.find_problems(done.lines(), failed=True)
+        left = [line for line in done.lines() if line not in said]
+        return process.Completed(done.argv, 0, "\n".join([*left, f"{OTHERS_MARK}{output.headline(said)}"]))
 
     # ---- dkms ------------------------------------------------------------------------------------------
 
@@ -129,9 +152,12 @@ class Bench:
             return Attempt("dkms.conf", (), (), (), (), excluded=f"dkms.conf: {conf.excluded}")
         if (conf.name, conf.version) != (name, version):  # it computes them
             view = self._dkms_view(conf.name, conf.version or "0")
-        words = shlex.join([f"-j{self.jobs}", *self._common()])
         script = dkms.build_script(
-            conf, tree=tree_link(request.kernel), folder=view.cwd, release=request.kernel.release, words=words
+            conf,
+            tree=tree_link(request.kernel),
+            folder=view.cwd,
+            release=request.kernel.release,
+            words=f"-j{self.jobs}",
         )
         view += View(environment={"CC": request.toolchain.compiler})
         judged = self._judge("dkms.conf", self._run(["bash", "-c", script], view), expected=conf.built)
@@ -156,7 +182,7 @@ class Bench:
         request = self.request
         symbols = [Mount(path.parent, path.parent) for path in request.symvers]
         mounts = (*self.place.mounts(), *symbols, self.work.mount())
-        view = View(mounts, cwd=self.place.inside)
+        view = View(mounts, environment={"MAKEFLAGS": self._make_flags()}, cwd=self.place.inside)
         limited = ["bash", "-c", f'ulimit -u {MAX_PROCESSES}; exec "$@"', "bash", *argv]
         sandbox = request.toolchain.argv(limited, view + more if more else view)
         deadline = Deadline(seconds, f"build {request.module.name} for {request.kernel.spec}")
@@ -198,6 +224,11 @@ class Bench:
             problems += advice.ignored_flags(named, self.work.copy)
         wanted = [line.removeprefix(NOT_DONE_MARK) for line in lines if line.startswith(NOT_DONE_MARK)]
         notes = [note] if note else []
+        notes += [
+            f"make failed at something else than the modules, which are built: {line.removeprefix(OTHERS_MARK)}"
+            for line in lines
+            if line.startswith(OTHERS_MARK)
+        ]
         notes += [f"the build calls {one}: not done here" for one in dict.fromkeys(wanted)]
         warnings = output.find_warnings(named, rules)
         return Attempt(

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import re
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import zstandard
 
 from kmod_harness.base import store
 from kmod_harness.base.errors import UsageError
@@ -51,9 +55,15 @@ def finished_object(path: Path, settings: Settings) -> Path:
         settings.cache / "modules" / "given" / store.file_digest(path) / f"{path.name.partition('.ko')[0]}.ko"
     )
     if not target.is_file():
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else read_module(path)
-        store.write_atomically(target, data)
+        store.write_atomically(target, _unpacked_object(path))
     return target
+
+
+def _unpacked_object(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else read_module(path)
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
+        raise UsageError(f"{path}: cannot be unpacked: {error}", hint="give the .ko itself") from error
 
 
 def judge_object(path: Path, kernel: Kernel) -> tuple[Sequence[str], str | None]:

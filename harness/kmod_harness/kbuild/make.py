@@ -32,7 +32,7 @@ from kmod_harness.kbuild.toolchain import resolve_toolchain
 from kmod_harness.kbuild.ways import Key, find_ways, read_folder
 from kmod_harness.kbuild.workcopy import WorkCopy
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.kernels.symbols import explain_missing
+from kmod_harness.kernels.symbols import explain_missing, read_options
 from kmod_harness.module.module import Module, resolve_module
 
 # What the harness itself says to make: another value would build something else than asked for.
@@ -307,6 +307,16 @@ def _unsuccessful(request: Request, work: WorkCopy, attempt: Attempt, seconds: f
     extra = advice.ignores_extra_cflags(request.kernel.build_tree)
     folder = read_folder(request.module.path, sources.scan(request.module.path)) if extra else None
     sets_extra = folder is not None and any(text.flags for text in folder.texts.values())
+    hint = advice.hint_for(
+        attempt.problems,
+        attempt.lines,
+        request.module.path,
+        extra_cflags=sets_extra,
+        around=find_surroundings(request.module.path).around,
+    )
+    if hint is None and output.has_errors(attempt.lines) and not output.undefined_symbols(attempt.problems):
+        options = read_options(request.kernel.build_tree)
+        hint = advice.option_that_is_off(request.module.path, options, request.kernel)
     return Build(
         module=request.module,
         kernel=request.kernel,
@@ -319,7 +329,7 @@ def _unsuccessful(request: Request, work: WorkCopy, attempt: Attempt, seconds: f
         log=work.log,
         way=attempt.way,
         notes=attempt.notes,
-        hint=advice.hint_for(attempt.problems, attempt.lines, request.module.path, extra_cflags=sets_extra),
+        hint=hint,
     )
 
 
@@ -343,7 +353,7 @@ def _naming_owners(build: Build, settings: Settings, progress: Progress) -> Buil
     if not owners:
         return build
     problems = (*owners, *build.problems)
-    hint = build.hint or advice.hint_for(problems, (), build.module.path, extra_cflags=False)
+    hint = build.hint or advice.hint_for(problems, (), build.module.path)
     return replace(build, problems=problems, hint=hint)
 
 

@@ -30,6 +30,9 @@ _CAUSE = re.compile(
     r"\*\*\* (?!\[)|: (?:command )?not found$|No rule to make target|Permission denied|Read-only file system"
     r"|No such file or directory|[Ee]rror: |syntax error"
 )
+_KBUILD_FAILED = re.compile(
+    r"\*\*\* .*(?:/scripts/Makefile\.\w+:\d+:|\bmodules\]|__sub-make\])|^ERROR: modpost"
+)
 # The kernel was made with another patch level of the same compiler: no matter of the module.
 _COMPILER_NOTE = re.compile(
     r"the compiler differs from the one used|^\s+(?:The kernel was built by|You are using):"
@@ -92,6 +95,11 @@ def headline(problems: Sequence[str]) -> str | None:
 def has_errors(lines: Sequence[str]) -> bool:
     """Whether the compiler, the linker or modpost have said why."""
     return bool(_error_blocks(lines)) or any(line.startswith("ERROR: modpost") for line in lines)
+
+
+def kbuild_failed(lines: Sequence[str]) -> bool:
+    """Whether make says that a rule of the kernel's build failed, or modpost that a module is no good."""
+    return any(_KBUILD_FAILED.search(line) for line in lines)
 
 
 def _error_blocks(lines: Sequence[str]) -> list[str]:

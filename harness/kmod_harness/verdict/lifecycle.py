@@ -27,6 +27,7 @@ _EXPLAINED_BY = {
     Ending.HANG: frozenset({"soft-lockup", "hard-lockup", "hung-task", "rcu-stall"}),
 }
 _HARMLESS_TAINT = ("O", "E")
+_LICENCE = re.compile(r"^\w+: module license '(?!unspecified').*' taints kernel")
 # What an expected splat does to the taint flags, by a line of its report.
 _TAINT_OF_LINE = (
     ("D", re.compile(r"(?:.*\[#\d+\]|PANIC: )")),
@@ -231,11 +232,17 @@ def _taint(expectation: Expectation, observation: Observation, expected: list[Sp
             yield Finding(Outcome.CRASHED, "taint: expected to read the flags at the end, could not")
         return
     implied = {letter for splat in expected for letter in _taint_of(splat)}
+    implied |= {"P"} if licence_taints(observation) else set()
     allowed = {*_HARMLESS_TAINT, *expectation.expect_taint, *implied}
     for letter in taint_letters(after & ~observation.taint_before & ~taint_bits(allowed)):
         died = letter == "D"
         reason = f"taint: expected no new flag but {', '.join(sorted(allowed))}, saw {letter}"
         yield Finding(Outcome.CRASHED if died else Outcome.FAILED, f"{reason} ({taint_meaning(letter)})")
+
+
+def licence_taints(observation: Observation) -> bool:
+    """Whether the kernel says that the taint flag P is the module's own declared licence."""
+    return any(_LICENCE.search(record.text) for seen in observation.rounds for record in seen.records)
 
 
 def _evidence(observation: Observation, findings: list[Finding], unexpected: list[Splat]) -> tuple[str, ...]:
