@@ -34,6 +34,7 @@ IN_A_MACHINE = {
     "kmod-harness vm-test --module ~/src/my_driver --guard": 0,
     "kmod-harness vm-test --module ~/src/my_driver --junit results.xml --markdown results.md": 0,
     "kmod-harness vm-test --module ~/src/my_driver --kernel 5.10 --kernel 6.12": 0,
+    "kmod-harness vm-test --module ~/src/my_driver --module vms --together": 0,
     "kmod-harness vm-test --module ~/src/my_driver --kernel-arg slub_debug=FZP --reloads 10": 0,
     "pytest --kernel 5.10 --kernel 6.12 test_my_driver.py": 0,
 }

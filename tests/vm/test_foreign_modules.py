@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.module.module import resolve_module
+from kmod_harness.module.module import resolve_module, resolve_modules
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
 from kmod_harness.verdict.finding import Outcome
@@ -54,6 +54,20 @@ module_exit(usesym_exit);
 MODULE_LICENSE("GPL");
 """,
 }
+PCI = """
+#include <linux/module.h>
+#include <linux/pci.h>
+static int edu_probe(struct pci_dev *device, const struct pci_device_id *id)
+{
+	dev_info(&device->dev, "edu here\\n");
+	return 0;
+}
+static const struct pci_device_id edu_ids[] = { { PCI_DEVICE(0x1234, 0x11e8) }, { } };
+MODULE_DEVICE_TABLE(pci, edu_ids);
+static struct pci_driver edu_driver = { .name = "edu-drv", .id_table = edu_ids, .probe = edu_probe };
+module_pci_driver(edu_driver);
+MODULE_LICENSE("GPL");
+"""
 pytestmark = [pytest.mark.vm, pytest.mark.spread]
 
 
@@ -84,3 +98,35 @@ def test_load_module_brings_what_it_needs(load_module: Callable[..., str], guest
     assert load_module(str(folder), wanted=7) == "usesym"
     assert guest.read("/sys/module/usesym/parameters/wanted") == "7\n"
     assert "plat_drv" in guest.modules()
+
+
+def test_a_device_by_name_is_probed(workbench: Workbench, kernel: Kernel, tmp_path: Path) -> None:
+    folder = tmp_path / "edu-drv"
+    folder.mkdir()
+    (folder / "Kbuild").write_text("obj-m := edu-drv.o\n")
+    (folder / "edu-drv.c").write_text(PCI)
+    (folder / "module.yaml").write_text("devices: [edu]\nexpect_log: [edu here]\nreloads: 1\n")
+    module = resolve_module(str(folder))
+    workbench.build([(module, kernel)])
+    (checked,) = workbench.check(module, kernel, lambda stage: None)
+    assert checked.verdict.passed, checked.verdict.reasons
+    assert checked.observation.drivers == (("pci:edu-drv", 1),)
+
+
+def test_modules_together_are_loaded_while_one_is_tested(
+    workbench: Workbench, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "Makefile").write_text(SOURCES["Makefile"].replace("nodev.o ", ""))
+    modules = resolve_modules([str(folder), "depend_a"])
+    workbench.build([(one, kernel) for one in modules])
+    monkeypatch.setattr(workbench, "company", tuple(modules))
+    checked = {
+        one.name: one for module in modules for one in workbench.check(module, kernel, lambda stage: None)
+    }
+    assert all(one.verdict.passed for one in checked.values())
+    loaded = {name: [one for one, _ in seen.observation.dependencies] for name, seen in checked.items()}
+    assert loaded == {
+        "plat_drv": ["depend_s", "depend_a"],
+        "usesym": ["plat_drv", "depend_s", "depend_a"],
+        "depend_a": ["depend_s", "plat_drv", "usesym"],
+    }

@@ -80,6 +80,8 @@ class Engine:
         ready = [item for item in items if _can_have_kernel(item)]
         with _left_to_the_tests():
             self.workbench.build([(item.module, item.kernel()) for item in ready])
+            if self.workbench.options.together:
+                self.workbench.company = tuple(dict.fromkeys(item.module for item in ready))
             ready = _split(selected, ready)
         for spec, count in tests.items():
             with _left_to_the_tests():

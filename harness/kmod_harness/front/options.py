@@ -186,6 +186,9 @@ class Given:
         _TESTS,
         False,
     )
+    together: bool = _option(
+        "the modules in one machine: while one is tested, the others are loaded", ("vm-test",), False
+    )
     require_device: bool = _option(
         "a driver that says its hardware is absent has failed; without: that is shown, and no failure",
         _TESTS,

@@ -99,6 +99,8 @@ def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
     for path in (given.junit, *(path for path, _ in _reports(given))):
         if path:
             check_writable(path)
+    if given.together and len(modules) < 2:
+        raise UsageError("--together: one module alone", hint="--module ONE --module OTHER --together")
     if given.first_bad and given.junit:
         raise UsageError("--first-bad with --junit: a search is several runs of pytest", hint="use --markdown")
     if given.junit and given.junit == given.markdown:

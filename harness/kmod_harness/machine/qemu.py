@@ -85,6 +85,7 @@ def qemu_argv(
         # Port 0: the host's kernel picks a free one, there is no moment in which somebody else can take it.
         *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
         *("-device", f"virtio-net-{bus},netdev=net" + (",romfile=" if bus == "pci" else "")),
+        *spec.devices,
     ]
 
 

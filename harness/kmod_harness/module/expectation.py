@@ -83,6 +83,7 @@ class Expectation:
     # What to load first, in order: folders beside this one, "kernel:NAME" for the kernel's own modules.
     depends: tuple[str, ...] = ()
     depends_params: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)  # by such a name
+    devices: tuple[str, ...] = ()  # of vm/devices.yaml, which the machine gets for it
     expect_log: tuple[str, ...] = ()  # regular expressions, each must match a record of every round
     expect_splat: tuple[ExpectedSplat, ...] = ()  # each must appear
     expect_left: tuple[ExpectedLeft, ...] = ()  # each must be there once the module is gone

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from kmod_harness.base.errors import UsageError
+from kmod_harness.module.devices import known_devices
 from kmod_harness.module.expectation import (
     IN_TREE,
     BuildPlan,
@@ -195,6 +196,16 @@ def _depends(node: yaml.Node) -> tuple[tuple[str, ...], dict[str, dict[str, str]
     return tuple(names), parameters
 
 
+def _device(node: yaml.Node) -> str:
+    text = _text(node)
+    known = known_devices()
+    if text not in known:
+        near = difflib.get_close_matches(text, known, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"there is no device {text!r}; {meant}known: {', '.join(known)}")
+    return text
+
+
 def _folder(node: yaml.Node) -> str:
     text = _text(node)
     path = PurePosixPath(text)
@@ -348,6 +359,7 @@ _EXEMPTION_KEYS: _Keys = {"reason": _reason, "kernels": _kernels, "arch": _arch,
 _KEYS_OF_ONE: _Keys = {
     "params": _params,
     "depends": _depends,
+    "devices": lambda node: _items(node, _device),
     "expect_log": lambda node: _items(node, _expression),
     "expect_splat": lambda node: _each(node, "expect_splat", _splat),
     "expect_left": lambda node: _each(node, "expect_left", _left),

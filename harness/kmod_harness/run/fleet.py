@@ -10,9 +10,10 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,7 @@ from kmod_harness.machine.qemu import BootFiles, host_tsc_khz, kernel_command_li
 from kmod_harness.machine.spec import MachineSpec, load_machine_spec
 from kmod_harness.machine.template import CloneError, Recipe, clone, ensure, forget
 from kmod_harness.machine.vmlinux import uncompressed_kernel
+from kmod_harness.module.devices import Device, device_words
 from kmod_harness.module.vocabulary import taint_bits
 from kmod_harness.run.pool import Pool
 from kmod_harness.target.guest import Guest
@@ -52,6 +54,8 @@ LOG_FOLDERS_KEPT = 20
 GUEST_SOURCES = DATA / "guest"
 KMODCTL = tuple(GUEST_SOURCES / name for name in ("kmodctl.c", "census.c", "waiting.c"))
 PROGRAMS = ([GUEST_SOURCES / "init.c"], [GUEST_SOURCES / "agent.c"], KMODCTL)  # each from its sources
+MODPROBE = "/sbin/modprobe"  # kmod's, as the kernel calls it; the one of busybox knows no soft dependencies
+FIND_TRIES = 100  # tenths of a second, in the guest, for devices to be found
 MEMINFO = Path("/proc/meminfo")
 MACHINE_MEMORY = 512  # MiB that a machine may take on this host, QEMU and page cache included
 CRASHED = "DWLBM"  # taint flags of a kernel that no further test should meet
@@ -124,14 +128,19 @@ class Fleet:
     # ---- giving out ------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def machine(self, kernel: Kernel, label: str, group: str = "") -> Iterator[Pair]:
+    def machine(
+        self, kernel: Kernel, label: str, group: str = "", devices: Sequence[Device] = ()
+    ) -> Iterator[Pair]:
         """A machine, connected: fresh, or under weaker isolation one that its group has used and left well.
 
         label: names the folder of its logs, which goes unless the context is left by an exception or
         `keep_logs` was called. group: what shares machines under isolation "module", e.g. a file's name.
+        devices: that it has besides; such a machine is booted, and nobody else gets it. HarnessError when the
+        kernel does not find them.
         """
-        if self.options.isolation == "test":
-            with self._own(kernel, label) as pair:
+        if devices or self.options.isolation == "test":
+            with self._own(kernel, label, devices) as pair:
+                find_devices(pair[1], kernel, devices)
                 yield pair
             return
         key = (kernel, group if self.options.isolation == "module" else "", threading.get_ident())
@@ -155,9 +164,10 @@ class Fleet:
         self._kept.add(machine.console.path.parent)
 
     @contextlib.contextmanager
-    def _own(self, kernel: Kernel, label: str) -> Iterator[Pair]:
+    def _own(self, kernel: Kernel, label: str, devices: Sequence[Device] = ()) -> Iterator[Pair]:
         with ExitStack() as stack:
-            pair = self._spare(kernel, stack) or stack.enter_context(self._fresh(kernel))
+            spare = None if devices else self._spare(kernel, stack)
+            pair = spare or stack.enter_context(self._fresh(kernel, devices))
             folder = pair[0].move_logs(self._unused(f"{kernel.spec}-{label}"))
             yield pair
         if folder not in self._kept:
@@ -201,16 +211,16 @@ class Fleet:
             return self._kvm_failed
 
     @contextlib.contextmanager
-    def _fresh(self, kernel: Kernel) -> Iterator[Pair]:
+    def _fresh(self, kernel: Kernel, devices: Sequence[Device] = ()) -> Iterator[Pair]:
         """A machine that nobody has used. Under "auto", a KVM that cannot run it is replaced by TCG."""
         with ExitStack() as stack:
             accelerator = self.accelerator().name
             try:
-                pair = stack.enter_context(self._start(kernel))
+                pair = stack.enter_context(self._start(kernel, devices))
             except (BootError, GuestPausedError, QemuDiedError) as error:
                 if accelerator != "kvm" or not self.give_up_kvm(error):
                     raise
-                pair = stack.enter_context(self._start(kernel))
+                pair = stack.enter_context(self._start(kernel, devices))
             yield pair
 
     @contextlib.contextmanager
@@ -221,14 +231,17 @@ class Fleet:
             yield pair
 
     @contextlib.contextmanager
-    def _start(self, kernel: Kernel) -> Iterator[Pair]:
-        """Clone a machine, or boot one where cloning does not work; connect to it."""
+    def _start(self, kernel: Kernel, devices: Sequence[Device] = ()) -> Iterator[Pair]:
+        """Clone a machine, or boot one where cloning does not work; connect to it.
+
+        One with devices is booted: QEMU does not save the state of all kinds.
+        """
         with ExitStack() as stack:
             with store.explained(self._settings):
-                recipe = self._recipe(kernel)
+                recipe = _with_devices(self._recipe(kernel), devices)
                 folder = self._unused(kernel.spec)
                 folder.mkdir(parents=True)
-                machine = self._clone(kernel, recipe, folder, stack)
+                machine = None if devices else self._clone(kernel, recipe, folder, stack)
                 if machine is None:
                     cold = boot(recipe.spec, recipe.accelerator, recipe.files, folder, disk=recipe.disk)
                     machine = stack.enter_context(cold)
@@ -273,6 +286,32 @@ class Fleet:
             programs = tuple(build_program(sources, toolchain, self._settings) for sources in PROGRAMS)
             userland = unpack_guest_packages(self._settings, self._progress)
             return base_initramfs(kernel, spec, userland, programs, self._settings.cache)
+
+
+def _with_devices(recipe: Recipe, devices: Sequence[Device]) -> Recipe:
+    if not devices:
+        return recipe
+    if recipe.spec.device_bus != "pci":
+        raise UsageError(
+            f"machine {recipe.spec.name} has no PCI bus for {', '.join(one.name for one in devices)}",
+            hint="--machine q35",
+        )
+    return replace(recipe, spec=replace(recipe.spec, devices=device_words(devices)))
+
+
+def find_devices(guest: Guest, kernel: Kernel, devices: Sequence[Device]) -> None:
+    """Make the kernel look for the devices, and wait until it has them. HarnessError when it does not."""
+    buses = Counter(one.bus for one in devices if one.bus.module)
+    for bus, count in buses.items():
+        guest.run(MODPROBE, "-q", bus.module)  # it may be built in
+        counted = f'set -- {bus.found}; [ -e "$1" ] && [ $# -ge {count} ]'
+        wait = f"for i in $(seq {FIND_TRIES}); do {counted} && exit; sleep 0.1; done; exit 1"
+        if guest.run("sh", "-c", wait).returncode != 0:
+            raise HarnessError(
+                f"{kernel.release} does not find {', '.join(one.name for one in devices if one.bus == bus)}: "
+                f"does it have {bus.module}?",
+                hint="--kernel 6.12 (the ordinary flavour has all drivers)",
+            )
 
 
 def connect_to(machine: Machine) -> AbstractContextManager[SshRunner]:

@@ -21,9 +21,10 @@ from kmod_harness.kernels.ranges import expand_kernels
 from kmod_harness.kernels.resolve import check_kernels, resolve_kernel
 from kmod_harness.machine.machine import GuestPausedError
 from kmod_harness.machine.module_tree import can_mount
+from kmod_harness.module.devices import known_devices
 from kmod_harness.module.expectation import IN_TREE
 from kmod_harness.module.module import Module, resolve_module
-from kmod_harness.run.fleet import Fleet, MachineOptions
+from kmod_harness.run.fleet import MODPROBE, Fleet, MachineOptions
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.runner import OK
 from kmod_harness.verdict.lifecycle import Verdict, judge
@@ -32,7 +33,6 @@ from kmod_harness.verdict.observe import Subject, observe
 from kmod_harness.verdict.source import ModuleFile, Symbols, with_source
 
 RESCUE_MODULE = "force_rmmod"
-MODPROBE = "/sbin/modprobe"  # kmod's, as the kernel calls it; the one of busybox knows no soft dependencies
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Options:
     make_arguments: tuple[str, ...] = ()
     reloads: int | None = None  # 1 or more, instead of what module.yaml says
     guard: bool = False  # force_rmmod guards the modules while they are tested
+    together: bool = False  # all modules of the run are loaded while one of them is tested
     require_device: bool = False  # a driver whose hardware is absent has failed
 
     def __post_init__(self) -> None:
@@ -69,6 +70,7 @@ class Workbench:
     def __post_init__(self) -> None:
         timeout_factor()  # a wrong one is found before anything is done
         self.fleet = Fleet(self.settings, self.progress, self.options.machines)
+        self.company: tuple[Module, ...] = ()  # loaded while one of them is tested
         self._kernels: dict[str, Kernel] = {}
         self._no_kernels: dict[str, HarnessError] = {}
         self._builds: dict[tuple[Path, str], Build] = {}
@@ -147,12 +149,15 @@ class Workbench:
         if self.options.reloads is not None:
             expectation = replace(expectation, reloads=self.options.reloads)
         stage("boot")
+        others = self._company_of(build)
+        named = (*expectation.devices, *(one for each in others for one in each.module.expectation.devices))
+        devices = [known_devices()[one] for one in dict.fromkeys(named)]
         with (
-            self.fleet.machine(build.kernel, name, str(build.module.path)) as (machine, guest),
+            self.fleet.machine(build.kernel, name, str(build.module.path), devices) as (machine, guest),
             self._guarded(guest, build.kernel, name),
         ):
             _refuse_name_in_use(guest, name)
-            needed = self.upload_needed(guest, build, ko)
+            needed = self.upload_needed(guest, build, ko, others)
             subject = Subject(name, guest.put(ko), expectation.params, ModuleFile(ko).function_at)
             rounds = expectation.reloads if expectation.load == "ok" else 1
             observation = observe(guest, subject, needed, rounds, stage=stage)
@@ -161,6 +166,20 @@ class Workbench:
                 self.fleet.keep_logs(machine)
                 verdict = with_source(verdict, Symbols([ModuleFile(path) for path in build.objects]))
         return Checked(name, verdict, observation)
+
+    def _company_of(self, build: Build) -> list[Build]:
+        """What is to be loaded while a module is tested. HarnessError when one of them is not there."""
+        kernel = build.kernel
+        company = (one for one in self.company if one != build.module and one.expectation.load == OK)
+        others = [self._builds[one.path, kernel.spec] for one in company]
+        broken = next((one for one in others if not one.objects), None)
+        if broken:
+            raise HarnessError(
+                f"together with {broken.module.name}, which is not built for {kernel.spec}",
+                evidence=broken.problems,
+                hint=f"--module {broken.module.name} alone, or without --together",
+            )
+        return others
 
     @contextlib.contextmanager
     def _guarded(self, guest: Guest, kernel: Kernel, name: str) -> Iterator[None]:
@@ -178,24 +197,47 @@ class Workbench:
         with contextlib.suppress(Failure):  # a machine that is lost has been told of
             guest.unload(RESCUE_MODULE)
 
-    def upload_needed(self, guest: Guest, build: Build, ko: Path) -> list[Subject]:
+    def upload_needed(
+        self, guest: Guest, build: Build, ko: Path, others: Sequence[Build] = ()
+    ) -> list[Subject]:
         """Copy into the guest what must be loaded before a .ko; in loading order.
 
         That is what module.yaml names, folders beside whose symbols it uses, and its folder's other modules
-        that it uses. The kernel's own modules that any of them needs are loaded at once.
+        that it uses; then `others` with what they need, but for those that use this one. The kernel's own
+        modules that any of them needs are loaded at once.
         """
-        objects: dict[str, tuple[Path, Mapping[str, str]]] = {}
-        for module in build.module.needed:
-            one = self._builds[module.path, build.kernel.spec]
-            for each in (*one.needs, one):
-                objects |= {canonical(path.name): (path, _parameters(each, path)) for path in each.objects}
-        for each in build.needs:
-            objects |= {canonical(path.name): (path, _parameters(each, path)) for path in each.objects}
+        objects = self._needed_objects(build)
         siblings = {canonical(path.name): path for path in (*build.objects, *build.beside)}
         for name in _siblings_used(ko, siblings):
             objects[name] = (siblings[name], _parameters(build, siblings[name]))
-        _load_in_tree(guest, build, [*(path for path, _ in objects.values()), ko], set(objects))
+        above = {canonical(ko.name)}  # cannot be loaded before this one
+        for other in others:
+            for name, found in (self._needed_objects(other) | _objects_of(other)).items():
+                if name in above or above & set(dependencies(found[0].read_bytes())):
+                    above.add(name)
+                else:
+                    objects[name] = found
+        for each in (*others, build):
+            _load_in_tree(guest, each, [*(path for path, _ in objects.values()), ko], set(objects) | above)
         return [Subject(name, guest.put(path), parameters) for name, (path, parameters) in objects.items()]
+
+    def _needed_objects(self, build: Build) -> _Objects:
+        """The .ko files of what module.yaml names, and of folders beside whose symbols it uses."""
+        objects: _Objects = {}
+        for module in build.module.needed:
+            one = self._builds[module.path, build.kernel.spec]
+            for each in (*one.needs, one):
+                objects |= _objects_of(each)
+        for each in build.needs:
+            objects |= _objects_of(each)
+        return objects
+
+
+_Objects = dict[str, tuple[Path, Mapping[str, str]]]  # a module's name -> its .ko and parameters
+
+
+def _objects_of(build: Build) -> _Objects:
+    return {canonical(path.name): (path, _parameters(build, path)) for path in build.objects}
 
 
 def bring(guest: Guest, needed: Sequence[Subject], subject: Subject) -> None:
