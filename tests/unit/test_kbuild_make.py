@@ -457,7 +457,7 @@ def test_a_tool_that_should_have_made_a_header_tells_more_than_the_compiler(
 )
 def test_a_build_that_wants_the_network(build: Builder, folder: Path, fetch: str) -> None:
     own_makefile(folder, f"all: t.h\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\nt.h:\n\t{fetch}")
-    (folder / "mod.c").write_text('#include "t.h"\n')
+    (folder / "mod.c").write_text('#include "t.h"\n', encoding="utf-8")
     hint = f"the build wants the network, which it has not here: fetch that into {folder} first"
     assert build().hint == hint
 
@@ -493,18 +493,18 @@ def test_a_header_that_a_script_makes_is_told(build: Builder, folder: Path) -> N
 def test_what_lies_higher_up_than_is_shown_is_told(build: Builder, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "include").mkdir()
     (tmp_path / "include" / "up.h").touch()
-    (folder / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -I$(src)/../../include\n")
-    (folder / "mod.c").write_text("#include <up.h>\n")
+    (folder / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -I$(src)/../../include\n", encoding="utf-8")
+    (folder / "mod.c").write_text("#include <up.h>\n", encoding="utf-8")
     assert str(build().hint).endswith(f"make it part of one checkout, `git init {tmp_path}`")
     (tmp_path / ".git").mkdir()
     assert build().problems == ()
 
 
 def test_a_subsystem_that_the_kernel_is_without(build: Builder, folder: Path, target: Kernel) -> None:
-    (folder / "mod.c").write_text("#include <linux/i2c.h>\nmodule_i2c_driver(x)\n")
+    (folder / "mod.c").write_text("#include <linux/i2c.h>\nmodule_i2c_driver(x)\n", encoding="utf-8")
     (target.build_tree / "linux").mkdir()
     (target.build_tree / "linux" / "i2c.h").touch()
-    (folder / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -I$(CURDIR)\n")
+    (folder / "Kbuild").write_text("obj-m := mod.o\nccflags-y := -I$(CURDIR)\n", encoding="utf-8")
     assert build().hint == "<linux/i2c.h> is used, but CONFIG_I2C is off in test: try --kernel 6.99"
 
 
@@ -557,19 +557,19 @@ def test_what_the_author_makes_beside_the_modules_does_not_count(
 ) -> None:
     build_it = "v.h:\n\techo > $@\nmods:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n"
     own_makefile(folder, f"all: v.h mods\n\t{after}\n{build_it}")
-    (folder / "mod.c").write_text('#include "v.h"\nint x;\n')
-    (folder / "tool.c").write_text("#include <nowhere.h>\n")
+    (folder / "mod.c").write_text('#include "v.h"\nint x;\n', encoding="utf-8")
+    (folder / "tool.c").write_text("#include <nowhere.h>\n", encoding="utf-8")
     result = build()
     assert (result.state, result.way, result.problems) == ("built", "make", ())
     assert result.notes[0].startswith("make failed at something else than the modules, which are built: ")
-    (folder / "mod.c").write_text('#include "v.h"\nint x = nope;\n')
+    (folder / "mod.c").write_text('#include "v.h"\nint x = nope;\n', encoding="utf-8")
     assert build().state == "failed"
 
 
 def test_a_default_target_that_cleans_first(build: Builder, folder: Path) -> None:
     lines = "all: clean gen mods\nclean:\n\tsleep 0.5; rm -f t.h\ngen:\n\techo > t.h\n"
     own_makefile(folder, f"{lines}mods:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n")
-    (folder / "mod.c").write_text('#include "t.h"\nint x;\n')
+    (folder / "mod.c").write_text('#include "t.h"\nint x;\n', encoding="utf-8")
     assert (build().way, build().problems) == ("make", ())
 
 
@@ -644,12 +644,14 @@ def test_dkms_conf_with_patch_scripts_and_its_own_command(build: Builder, folder
 def test_what_the_user_says_reaches_every_make(build: Builder, folder: Path) -> None:
     dkms_conf(folder, 'MAKE[0]="cd sub/; make BUILD_KERNEL=$kernelver"\nBUILT_MODULE_NAME[0]=mod\n')
     (folder / "sub").mkdir()
-    (folder / "sub" / "Makefile").write_text("all:\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)/.. modules\n")
-    with (folder / "Kbuild").open("a") as file:
+    (folder / "sub" / "Makefile").write_text(
+        "all:\n\t$(MAKE) -C $(KDIR) M=$(CURDIR)/.. modules\n", encoding="utf-8"
+    )
+    with (folder / "Kbuild").open("a", encoding="utf-8") as file:
         file.write("$(info btf=$(origin CONFIG_DEBUG_INFO_BTF_MODULES) mine=$(MINE))\n")
     result = build("MINE=a b")
     assert (result.way, result.problems) == ("dkms.conf", ())
-    assert "btf=command line mine=a b\n" in result.log.read_text()
+    assert "btf=command line mine=a b\n" in result.log.read_text(encoding="utf-8")
 
 
 def test_name_and_version_that_dkms_conf_computes(build: Builder, folder: Path) -> None:

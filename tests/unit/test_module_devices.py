@@ -42,7 +42,7 @@ def test_qemu_takes_every_row() -> None:
             [*argv, "-S", "-monitor", "stdio", *words],
             input="quit\n",
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=120,
             check=False,
         )

@@ -103,9 +103,11 @@ def test_load_module_brings_what_it_needs(load_module: Callable[..., str], guest
 def test_a_device_by_name_is_probed(workbench: Workbench, kernel: Kernel, tmp_path: Path) -> None:
     folder = tmp_path / "edu-drv"
     folder.mkdir()
-    (folder / "Kbuild").write_text("obj-m := edu-drv.o\n")
-    (folder / "edu-drv.c").write_text(PCI)
-    (folder / "module.yaml").write_text("devices: [edu]\nexpect_log: [edu here]\nreloads: 1\n")
+    (folder / "Kbuild").write_text("obj-m := edu-drv.o\n", encoding="utf-8")
+    (folder / "edu-drv.c").write_text(PCI, encoding="utf-8")
+    (folder / "module.yaml").write_text(
+        "devices: [edu]\nexpect_log: [edu here]\nreloads: 1\n", encoding="utf-8"
+    )
     module = resolve_module(str(folder))
     workbench.build([(module, kernel)])
     (checked,) = workbench.check(module, kernel, lambda stage: None)
@@ -116,7 +118,7 @@ def test_a_device_by_name_is_probed(workbench: Workbench, kernel: Kernel, tmp_pa
 def test_modules_together_are_loaded_while_one_is_tested(
     workbench: Workbench, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "Makefile").write_text(SOURCES["Makefile"].replace("nodev.o ", ""))
+    (folder / "Makefile").write_text(SOURCES["Makefile"].replace("nodev.o ", ""), encoding="utf-8")
     modules = resolve_modules([str(folder), "depend_a"])
     workbench.build([(one, kernel) for one in modules])
     monkeypatch.setattr(workbench, "company", tuple(modules))
