@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kmod_harness.target.census import Census
 from kmod_harness.target.commands import CommandTarget
 from kmod_harness.target.kmsg import KernelRecord
-from kmod_harness.target.proc import LoadedModule, parse_modules
+from kmod_harness.target.proc import LoadedModule, Opened, parse_modules
 from kmod_harness.target.runner import OK
 
 
@@ -43,6 +43,9 @@ class FakeTarget(CommandTarget):
 
     def unload_and_look(self, name: str) -> tuple[str, Census]:
         return self.unload(name), self.census()
+
+    def open_nodes(self, name: str, nodes: Sequence[str]) -> tuple[Opened, ...]:
+        return ()
 
     def take_census(self) -> Census:
         return Census()

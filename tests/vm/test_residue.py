@@ -12,6 +12,7 @@ import kmod_harness.verdict.observe as observing
 from kmod_harness.module.expectation import Expectation
 from kmod_harness.target.guest import Guest
 from kmod_harness.verdict.lifecycle import Verdict, judge
+from kmod_harness.verdict.observation import Observation
 from kmod_harness.verdict.observe import Subject, observe
 from kmod_harness.verdict.source import ModuleFile
 from tests.vm.conftest import Build
@@ -52,10 +53,14 @@ HARMFUL = {
 }
 
 
-def life(guest: Guest, ko: Path, things: Iterable[str], *, tidy: bool) -> Verdict:
+def observed(guest: Guest, ko: Path, things: Iterable[str], *, tidy: bool) -> Observation:
     parameters = {"things": ",".join(things), "tidy": str(int(tidy))}
     subject = Subject("leaves", guest.put(ko), parameters, ModuleFile(ko).function_at)
-    return judge("leaves", Expectation(reloads=1), observe(guest, subject, [], 1))
+    return observe(guest, subject, [], 1)
+
+
+def life(guest: Guest, ko: Path, things: Iterable[str], *, tidy: bool) -> Verdict:
+    return judge("leaves", Expectation(reloads=1), observed(guest, ko, things, tidy=tidy))
 
 
 @pytest.fixture
@@ -81,3 +86,20 @@ def test_what_stays_is_named(guest: Guest, ko: Path) -> None:
 def test_what_stays_and_breaks_the_kernel_is_named(guest: Guest, ko: Path, thing: str) -> None:
     reasons = life(guest, ko, [thing], tidy=False).reasons
     assert any(f"left behind: {HARMFUL[thing]}" in reason for reason in reasons), reasons
+
+
+def test_references_that_are_miscounted(guest: Guest, ko: Path) -> None:
+    seen = observed(guest, ko, ["misc", "unowned"], tidy=True)
+    assert seen.unpinned == ("/dev/leaves_unowned",)
+    (other,) = life(guest, ko, ["other"], tidy=True).reasons
+    assert (
+        other
+        == "round 1: left behind: reference to squashfs; missing is likely module_put(), or what gives it back"
+    )
+    (kept,) = life(guest, ko, ["get"], tidy=True).reasons
+    assert "saw EAGAIN: its reference count is 1, no module uses it: a try_module_get()" in kept
+
+
+def test_a_count_below_zero(guest: Guest, ko: Path) -> None:
+    (below,) = life(guest, ko, ["put"], tidy=True).reasons
+    assert below.startswith("round 1: its reference count is -1: more module_put() than try_module_get();")

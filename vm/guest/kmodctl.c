@@ -9,6 +9,8 @@
  *                                             with FILE, if that worked, what `census FILE new` tells
  *   kmodctl kmsg [SEQUENCE]                   kernel log records from SEQUENCE on, as /dev/kmsg gives them
  *   kmodctl census FILE [new]                 what the kernel has, to FILE; or what it has and FILE has not (census.c)
+ *   kmodctl open NAME NODE...                 opens each node of /dev once; prints "MAJOR BEFORE AFTER NODE" with the
+ *                                             module's reference counts before and while it is open
  *   kmodctl bare VERB ...                     the same without CAP_SYS_MODULE
  *   kmodctl alarm VERB ...                    the same; a signal comes after a second
  *
@@ -29,6 +31,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "census.h"
@@ -166,10 +169,42 @@ static int print_log(unsigned long long from)
 	}
 }
 
+static int references(const char *module)
+{
+	char path[128];
+	int count = -1;
+
+	snprintf(path, sizeof(path), "/sys/module/%.64s/refcnt", module);
+	FILE *file = fopen(path, "re");
+
+	if (file) {
+		if (fscanf(file, "%d", &count) != 1)
+			count = -1;
+		fclose(file);
+	}
+	return count;
+}
+
+static int open_nodes(const char *module, char **nodes)
+{
+	for (; *nodes; nodes++) {
+		int before = references(module);
+		int fd = open(*nodes, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+		struct stat status;
+
+		if (fd < 0)
+			continue;
+		if (!fstat(fd, &status))
+			printf("%u %d %d %s\n", major(status.st_rdev), before, references(module), *nodes);
+		close(fd);
+	}
+	return 0;
+}
+
 static int usage(void)
 {
 	fputs("usage: kmodctl [bare] [alarm] init|finit FILE [PARAMETERS] | delete NAME [FLAGS] [FILE] | kmsg [SEQUENCE]"
-	      " | census FILE [new]\n",
+	      " | census FILE [new] | open NAME NODE...\n",
 	      stderr);
 	return 2;
 }
@@ -198,6 +233,8 @@ int main(int argc, char **argv)
 		return load_by_file(argv[2], third, argc > 4 ? atoi(argv[4]) : 0);
 	if (!strcmp(verb, "delete"))
 		return delete(argv[2], third, argc > 4 ? argv[4] : NULL);
+	if (!strcmp(verb, "open"))
+		return open_nodes(argv[2], argv + 3);
 	if (!strcmp(verb, "census"))
 		return census(argv[2], *third != '\0');
 	fprintf(stderr, "kmodctl: unknown verb %s\n", verb);

@@ -187,9 +187,18 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
         reasons=verdict.reasons,
         evidence=verdict.evidence,
         log=None if verdict.passed else worst.observation.console_log,
-        warnings=build.warnings,
+        warnings=(*build.warnings, *(text for one in checked for text in _warnings(one))),
         notes=(*build.notes, *filter(None, map(_note, checked))),
     )
+
+
+def _warnings(checked: Checked) -> Iterator[str]:
+    """What should be mended although it does not fail."""
+    for node in checked.observation.unpinned:
+        yield (
+            f"{node} can be open while the reference count of {checked.name} is 0, and the module be unloaded "
+            "under it: .owner = THIS_MODULE is missing in its operations"
+        )
 
 
 def _note(checked: Checked) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import abc
 import errno
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from kmod_harness.base.errors import HarnessError
 from kmod_harness.module.vocabulary import KERNEL_ERRORS
 from kmod_harness.target.census import Census, parse_census
 from kmod_harness.target.kmsg import KernelRecord, parse_kmsg
-from kmod_harness.target.proc import LoadedModule, Symbol, parse_kallsyms, parse_modules
+from kmod_harness.target.proc import LoadedModule, Opened, Symbol, parse_kallsyms, parse_modules
 from kmod_harness.target.runner import KILLED, OK, ConnectionLost, Result, Runner
 from kmod_harness.target.target import Facts
 
@@ -151,6 +151,14 @@ class CommandTarget(abc.ABC):
         if int(outcome) == 0:
             checked(result)
         return _answer(replace(result, returncode=int(outcome != "0")), outcome), parse_census(told)
+
+    def open_nodes(self, name: str, nodes: Sequence[str]) -> tuple[Opened, ...]:
+        """See Target.open_nodes."""
+        lines = self._output(self.kmodctl, "open", name, *nodes, root=True).splitlines() if nodes else ()
+        words = (line.split(" ", 3) for line in lines)
+        return tuple(
+            Opened(int(major), int(before), int(meanwhile), path) for major, before, meanwhile, path in words
+        )
 
     def system_call(self, *words: str, seconds: float | None = None) -> str:
         """Make a module system call through kmodctl, which explains the words. Returns as `load` does."""

@@ -21,6 +21,16 @@ class LoadedModule:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """A node of /dev that was opened, and what its module's reference count was before and meanwhile."""
+
+    major: int
+    before: int
+    meanwhile: int
+    path: str
+
+
+@dataclass(frozen=True)
 class Symbol:
     """A line of /proc/kallsyms."""
 

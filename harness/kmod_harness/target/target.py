@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from kmod_harness.target.census import Census
 from kmod_harness.target.kmsg import KernelRecord
-from kmod_harness.target.proc import LoadedModule
+from kmod_harness.target.proc import LoadedModule, Opened
 from kmod_harness.target.runner import Result
 
 
@@ -57,6 +57,9 @@ class Target(Protocol):
     def unload_and_look(self, name: str) -> tuple[str, Census]:
         """Unload a module as `unload` does, and if it went, look at once what it has left: what `census` tells.
         The next command may be the one that meets a thing that was left, and dies of it."""
+
+    def open_nodes(self, name: str, nodes: Sequence[str]) -> tuple[Opened, ...]:
+        """Open each node of /dev once, as far as it can be, and tell how a module counts that."""
 
     def drivers(self, name: str) -> dict[str, int]:
         """The drivers of a loaded module ("pci:e1000"), and to how many devices each is bound."""

@@ -45,6 +45,8 @@ class Round:
     # Once it was gone: what had come since the first round, and the memory in use. None: nobody looked, since
     # it was still there or other modules had come as well.
     left: Census | None = None
+    references: int = 0  # its count once it was loaded; below zero: more was given back than taken
+    users: tuple[str, ...] = ()  # modules that used it then
     lost: int = 0  # how many records before those the kernel overwrote: its buffer is small
 
 
@@ -63,4 +65,5 @@ class Observation:
     # The drivers that the module registers, and to how many devices each was bound in the first round.
     drivers: tuple[tuple[str, int], ...] = ()
     held: tuple[str, ...] = ()  # lines of a census: what there was while it was loaded, in the first round
+    unpinned: tuple[str, ...] = ()  # its nodes of /dev that can be open while its reference count is 0
     sizes: Mapping[str, int] = field(default_factory=dict)  # memory in use before the first round, see Census

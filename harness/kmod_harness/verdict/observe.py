@@ -19,6 +19,7 @@ from kmod_harness.verdict.observation import Ending, Memory, Observation, Round
 LAST_WORDS_SECONDS = 4.0  # for what a machine in which something hangs may still tell
 SETTLE_SECONDS = 2.0  # what a module has given back may take its time: RCU, threads that end, udev
 SETTLE_PAUSE = 0.2
+MISC_MAJOR = 10
 MUCH_KIB = 256  # of memory that is in use and was not
 CONSOLE_LINES = 200  # a panic with the oops that led to it, or the stacks of some blocked tasks
 
@@ -91,7 +92,8 @@ class _Observer:
         self.drivers: dict[str, int] = {}
         self.held: tuple[str, ...] = ()
         self.sizes: Mapping[str, int] = {}
-        self._others: set[str] = set()  # modules that were loaded when the census was taken
+        self.unpinned: tuple[str, ...] = ()
+        self._others: dict[str, int] = {}  # modules that were loaded when the census was taken: their counts
         self.taint_before = target.taint()
         self._begin: int | None = None  # where the log was when the first step was taken
         self.taint_after: int | None = None
@@ -129,7 +131,7 @@ class _Observer:
         """Note what is there, once all is loaded that the subject needs."""
         self._do("note what the kernel has")
         self.sizes = self._target.take_census().sizes
-        self._others = set(self._target.modules())
+        self._others = self._counts()
 
     def go_round(self, number: int) -> None:
         name = self._subject.name
@@ -142,12 +144,16 @@ class _Observer:
             listed = loaded.get(name)
             memory = tuple(Memory(one.name, one.address, one.size) for one in loaded.values() if one.address)
             self._see(state=listed.state if listed else None, memory=memory)
+            if listed:
+                self._see(references=listed.references, users=listed.users)
             self._see(permanent=bool(listed and listed.permanent and listed.state == "Live"))
             if listed and number == 1 and listed.state == "Live":
                 self.drivers = self._target.drivers(name)
                 self.held = self._named(self._target.census().new, listed.address, listed.size)
+                self.unpinned = self._unpinned()
             was_there = self.rounds[-1].load == "EEXIST"  # never unload what was there before
-            if listed and not was_there and not self.rounds[-1].permanent:
+            broken = self.rounds[-1].references < 0  # the kernel would not survive it
+            if listed and not (was_there or broken or self.rounds[-1].permanent):
                 self._do(f"unload {name}, round {number}")
                 outcome, census = self._target.unload_and_look(name)
                 self._see(unload=outcome, left=census if outcome == OK else None)
@@ -160,6 +166,20 @@ class _Observer:
                 self._read_log(mark, LAST_WORDS_SECONDS)
             raise
         self._read_log(mark)
+
+    def _unpinned(self) -> tuple[str, ...]:
+        """The nodes of /dev that can be open without the module's count telling. Only those that it serves
+        itself: misc devices, and those of a number of its own. A watchdog would begin to bark.
+        """
+        nodes = [line.removeprefix("path ") for line in self.held if line.startswith("path /dev/")]
+        numbers = {line.split(" ")[1] for line in self.held if line.startswith(("chrdev ", "blkdev "))}
+        quiet = [node for node in nodes if not node.endswith("/") and "watchdog" not in node]
+        if not quiet:
+            return ()
+        self._do(f"open {', '.join(quiet)}")
+        opened = self._target.open_nodes(self._subject.name, quiet)
+        own = [one for one in opened if one.major == MISC_MAJOR or str(one.major) in numbers]
+        return tuple(one.path for one in own if one.before == one.meanwhile == 0)
 
     def _named(self, lines: Sequence[str], start: int, size: int) -> tuple[str, ...]:
         """Lines of a census in which the functions of the subject have names instead of addresses."""
@@ -174,17 +194,28 @@ class _Observer:
         """What there is now that was not there before. What goes by itself is waited for, unless it stayed
         the last time. Modules that came meanwhile have their own things: then all is noted anew.
         """
-        others = set(self._target.modules())
-        if others - self._others:
+        others = self._counts()
+        if others.keys() - self._others.keys():
             self._others = others
             self.sizes = self._target.take_census().sizes
             return None
         known = self.rounds[-2].left if number > 1 else None
         deadline = Deadline(SETTLE_SECONDS, "settle")
+        census = self._with_references(census)
         while self._may_go(census) and not (known and known.things == census.things) and not deadline.expired():
             time.sleep(SETTLE_PAUSE)
-            census = self._target.census()
+            census = self._with_references(self._target.census())
         return census
+
+    def _counts(self) -> dict[str, int]:
+        return {one.name: one.references for one in self._target.modules().values()}
+
+    def _with_references(self, census: Census) -> Census:
+        """With a line for each module whose count has not gone back."""
+        grown = [
+            f"reference {name}" for name, now in self._counts().items() if now > self._others.get(name, now)
+        ]
+        return replace(census, new=(*census.new, *grown))
 
     def _may_go(self, census: Census) -> bool:
         """Whether to look again. Not into a table whose reader was killed."""
@@ -210,6 +241,7 @@ class _Observer:
             dependencies=tuple(self.dependencies),
             drivers=tuple(self.drivers.items()),
             held=self.held,
+            unpinned=self.unpinned,
             sizes=self.sizes,
             taint_before=self.taint_before,
             taint_after=self.taint_after,

@@ -82,6 +82,7 @@ _OTHERS: Mapping[str, tuple[str, str]] = {
     "tty-discipline": ("line discipline", "tty_unregister_ldisc()"),
     "console": ("console", "unregister_console()"),
     "kprobe": ("kprobe", "unregister_kprobe()"),
+    "reference": ("reference to", "module_put(), or what gives it back"),
     "gone-timer": ("pending timer", "timer_delete_sync() or del_timer_sync()"),
     "gone-work": ("pending work", "cancel_delayed_work_sync()"),
     "gone-hrtimer": ("pending hrtimer", "hrtimer_cancel()"),

@@ -88,12 +88,29 @@ def _loaded_and_unloaded(current: Round, *, partial: bool) -> Iterator[Finding]:
         *(() if current.permanent else (("unloading", OK, current.unload),)),
     )
     for what, wanted, seen in steps:
-        if not (partial and seen is None):
+        if what == "unloading" and _miscounted(current):
+            yield Finding(Outcome.FAILED, f"round {current.number}: {_miscounted(current)}", current)
+        elif not (partial and seen is None):
             yield from _differs(current, what, wanted, seen)
         if seen != wanted:
             return  # what follows from it would only hide it
     if not current.permanent and not (partial and current.listed_after is None):
         yield from _differs(current, "listed after unloading", False, current.listed_after)
+
+
+def _miscounted(current: Round) -> str:
+    """What its reference count says of a module that was loaded and is in the way; "" for nothing."""
+    count = current.references
+    if count < 0:
+        return (
+            f"its reference count is {count}: more module_put() than try_module_get(); unloading was not tried"
+        )
+    if current.unload not in ("EAGAIN", "EBUSY") or not count:
+        return ""
+    users = f"it is used by {', '.join(current.users)}"
+    nobody = "no module uses it: a try_module_get() without module_put(), or something of it is open"
+    said = users if current.users else nobody
+    return f"unloading: expected ok, saw {current.unload}: its reference count is {count}, {said}"
 
 
 def _load_error(current: Round) -> Finding:

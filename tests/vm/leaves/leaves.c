@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * leaves - a module whose exit forgets the things of the parameter `things`, names of rows with commas between,
- * unless tidy=1
+ * unless tidy=1; or that miscounts references
  */
 #include <linux/cdev.h>
 #include <linux/debugfs.h>
@@ -413,6 +413,41 @@ static void platform_stop(void)
 	platform_device_unregister(made);
 }
 
+static int get_start(void)
+{
+	__module_get(THIS_MODULE);
+	return 0;
+}
+
+static void nothing(void)
+{
+}
+
+static int put_start(void)
+{
+	module_put(THIS_MODULE);
+	return 0;
+}
+
+static int other_start(void)
+{
+	made = get_fs_type("squashfs");
+	return made ? 0 : -ENOENT;
+}
+
+static const struct file_operations unowned_fops = {};
+static struct miscdevice unowned = { .minor = MISC_DYNAMIC_MINOR, .name = "leaves_unowned", .fops = &unowned_fops };
+
+static int unowned_start(void)
+{
+	return misc_register(&unowned);
+}
+
+static void unowned_stop(void)
+{
+	misc_deregister(&unowned);
+}
+
 #define ROW(name) { #name, name##_start, name##_stop }
 
 static struct row {
@@ -424,6 +459,10 @@ static struct row {
 } rows[] = {
 	{ "hrtimer", hrtimer_begin, hrtimer_end },
 	{ "rescued", rescued_start, workqueue_stop },
+	{ "get", get_start, nothing },
+	{ "put", put_start, nothing },
+	{ "other", other_start, nothing },
+	ROW(unowned),
 	{ "merged", merged_start, cache_stop },
 	ROW(thread), ROW(work), ROW(running), ROW(timer), ROW(workqueue), ROW(vmalloc), ROW(kmalloc), ROW(pages),
 	ROW(debugfs), ROW(chrdev), ROW(blkdev), ROW(class), ROW(node), ROW(kobject), ROW(proc), ROW(sysctl), ROW(misc),
