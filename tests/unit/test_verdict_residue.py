@@ -129,6 +129,15 @@ def test_what_is_expected_must_come_and_nothing_else() -> None:
     assert other.startswith("round 1: left behind: thread foo;")
 
 
+@pytest.mark.parametrize("line", ["cache :0000064", "thread foo", "workqueue foo"])
+def test_what_a_subsystem_makes_when_it_is_first_used_does_not_come_again(line: str) -> None:
+    once, twice, thrice = (Census((line,) * times) for times in (1, 2, 3))
+    assert reasons(seen(once, once, once)) == ()
+    assert len(reasons(seen(once, twice, thrice))) == 1
+    assert len(reasons(seen(once))) == 1  # nobody knows
+    assert len(reasons(seen(CLASS, CLASS))) == 1  # there cannot be two of a name
+
+
 def test_an_exemption_expires() -> None:
     kept = ExpectedLeft("class", "until 2.0", expires=date(2026, 12, 31))
     assert reasons(seen(CLASS), kept, today=date(2026, 12, 31)) == ()
