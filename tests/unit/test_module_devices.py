@@ -13,7 +13,7 @@ from kmod_harness.base.errors import HarnessError, UsageError
 from kmod_harness.machine.qemu import BootFiles
 from kmod_harness.machine.spec import load_machine_spec
 from kmod_harness.machine.template import Recipe
-from kmod_harness.module.devices import device_words, known_devices
+from kmod_harness.module.devices import device_words, known_devices, resolve_devices
 from kmod_harness.module.manifest import parse_manifest
 from kmod_harness.run.fleet import _with_devices, find_devices
 from kmod_harness.target.runner import Result
@@ -55,6 +55,8 @@ def test_module_yaml_names_devices() -> None:
         UsageError, match=r"m:1: devices: entry 1: .*did you mean usb-mouse\? known: edu, .*usb-"
     ):
         parse_manifest("devices: [usb_mouse]\n", "m")
+    with pytest.raises(UsageError, match="there is no device 'rat'; known: "):
+        resolve_devices(["edu", "rat"])
     own = parse_manifest("devices: [edu]\nmodules: {a: {devices: [nvme]}}\n", "m")
     assert (own.of("a").devices, own.of("b").devices) == (("nvme",), ("edu",))
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,25 @@ def test_what_make_test_leaves_out_is_run_every_week() -> None:
     assert "--every-kernel" in done.output
 
 
-def test_both_share_the_kernels_in_the_cache() -> None:
+def test_other_peoples_modules_are_tried_every_week() -> None:
+    workflow = workflows()["field-trial"]
+    (when,) = workflow[True]["schedule"]
+    assert when["cron"].split()[2:4] == ["*", "*"]
+    ran = commands(workflow)
+    trials = [command for command in ran if "field-trial" in command]
+    for command in trials:
+        program, *words = shlex.split(command)
+        done = process.run([program, "-n", *words], cwd=ROOT, deadline=patient("make"))
+        assert "benchmarks.field_trial --release" in done.output
+    assert [len(shlex.split(command)[-1].split()) for command in trials] == [5, 5]
+    assert "make samples KERNELS=6.12-cloud" in ran
+
+
+def test_all_share_the_kernels_in_the_cache() -> None:
     caches = []
-    for name in ("ci", "every-kernel"):
+    for name in ("ci", "every-kernel", "field-trial"):
         (job,) = workflows()[name]["jobs"].values()
         caches += [step["with"] for step in job["steps"] if step.get("uses", "").startswith("actions/cache")]
-    assert len(caches) == 2
-    assert caches[0] == caches[1]
+    assert len(caches) == 3
+    assert caches[0] == caches[1] == caches[2]
     assert "kernels.yaml" in caches[0]["key"]

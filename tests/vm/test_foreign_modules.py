@@ -115,6 +115,12 @@ def test_a_device_by_name_is_probed(workbench: Workbench, kernel: Kernel, tmp_pa
     assert checked.observation.drivers == (("pci:edu-drv", 1),)
 
 
+@pytest.mark.devices("edu", "e1000")
+def test_a_test_of_ones_own_has_devices(guest: Guest) -> None:
+    ids = guest.run("sh", "-c", "cat /sys/bus/pci/devices/*/device").output.split()
+    assert {"0x11e8", "0x100e"} <= set(ids)
+
+
 def test_modules_together_are_loaded_while_one_is_tested(
     workbench: Workbench, kernel: Kernel, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

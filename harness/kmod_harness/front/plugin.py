@@ -10,7 +10,7 @@ A project asks for it, in the pytest section of its settings:
 Fixtures: `kernel` (a Kernel; the test runs once for each --kernel), `machine` and `guest` (a fresh virtual
 machine with that kernel, and the kernel inside), `load_module` (builds a module and loads it in `guest` after
 all that it depends on), `build_module` (name or path -> paths of its .ko files), `workbench` (everything else).
-Mark hand-written tests with `vm`.
+Mark hand-written tests with `vm`, and with `devices("edu")` those that want hardware by name.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.kernels.ranges import is_range
 from kmod_harness.machine.machine import Machine
+from kmod_harness.module.devices import resolve_devices
 from kmod_harness.module.module import MANIFEST, MODULE_FILES, resolve_module
 from kmod_harness.run.fleet import MachineOptions, default_spares
 from kmod_harness.run.workbench import Options, Workbench, bring
@@ -56,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing is started here, only remembered."""
     config.addinivalue_line("markers", "vm: boots virtual machines")
+    config.addinivalue_line("markers", "devices(*names): of vm/devices.yaml, which the machine gets besides")
 
     def make() -> Workbench:
         machines = chosen(MachineOptions, given, spares=default_spares())
@@ -178,7 +180,8 @@ def _booted(
     request: pytest.FixtureRequest, workbench: Workbench, kernel: Kernel
 ) -> Iterator[tuple[Machine, Guest]]:
     name = request.node.name.partition("[")[0]
-    with workbench.fleet.machine(kernel, name, str(request.path)) as pair:
+    devices = resolve_devices(word for mark in request.node.iter_markers("devices") for word in mark.args)
+    with workbench.fleet.machine(kernel, name, str(request.path), devices) as pair:
         failed = request.session.testsfailed
         yield pair
         if request.session.testsfailed > failed:

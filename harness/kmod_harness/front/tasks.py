@@ -112,7 +112,7 @@ def kernels(given: Given) -> Exit:
 def shell(given: Given) -> Exit:
     """Boot a kernel and give a prompt in it, with the named modules at hand in /tmp."""
     from kmod_harness.front.shell import interact
-    from kmod_harness.module.devices import known_devices
+    from kmod_harness.module.devices import resolve_devices
     from kmod_harness.module.module import resolve_modules
     from kmod_harness.report.builds import print_builds
     from kmod_harness.run.fleet import connect_to
@@ -124,7 +124,7 @@ def shell(given: Given) -> Exit:
         if not all(one.objects for one in builds):
             print_builds(builds, sys.stdout)
             return Exit.CHECK_FAILED
-        devices = [known_devices()[name] for one in modules for name in one.expectation.devices]
+        devices = resolve_devices(name for one in modules for name in one.expectation.devices)
         with workbench.fleet.machine(kernel, "shell", devices=devices) as (running, guest):
             for one in builds:
                 for ko in one.objects:

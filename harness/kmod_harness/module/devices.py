@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import yaml
 
+from kmod_harness.base.errors import UsageError
 from kmod_harness.base.settings import DATA
 
 DEVICES = "devices.yaml"
@@ -46,6 +48,19 @@ def _device(
     name: str, buses: dict[str, Bus], *, bus: str, options: str = "", backend: Sequence[str] = ()
 ) -> Device:
     return Device(name, buses[bus], options, tuple(backend))
+
+
+def resolve_devices(names: Iterable[str]) -> list[Device]:
+    """The devices with these names. UsageError that lists all when there is none of a name."""
+    known = known_devices()
+    devices = []
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"there is no device {name!r}; {meant}known: {', '.join(known)}")
+        devices.append(known[name])
+    return devices
 
 
 def device_words(devices: Sequence[Device]) -> tuple[str, ...]:

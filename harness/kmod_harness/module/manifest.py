@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from kmod_harness.base.errors import UsageError
-from kmod_harness.module.devices import known_devices
+from kmod_harness.module.devices import resolve_devices
 from kmod_harness.module.expectation import (
     IN_TREE,
     BuildPlan,
@@ -197,13 +197,10 @@ def _depends(node: yaml.Node) -> tuple[tuple[str, ...], dict[str, dict[str, str]
 
 
 def _device(node: yaml.Node) -> str:
-    text = _text(node)
-    known = known_devices()
-    if text not in known:
-        near = difflib.get_close_matches(text, known, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"there is no device {text!r}; {meant}known: {', '.join(known)}")
-    return text
+    try:
+        return resolve_devices([_text(node)])[0].name
+    except UsageError as error:
+        raise ValueError(error.message) from None
 
 
 def _folder(node: yaml.Node) -> str:

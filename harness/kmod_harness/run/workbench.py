@@ -21,7 +21,7 @@ from kmod_harness.kernels.ranges import expand_kernels
 from kmod_harness.kernels.resolve import check_kernels, resolve_kernel
 from kmod_harness.machine.machine import GuestPausedError
 from kmod_harness.machine.module_tree import can_mount
-from kmod_harness.module.devices import known_devices
+from kmod_harness.module.devices import resolve_devices
 from kmod_harness.module.expectation import IN_TREE
 from kmod_harness.module.module import Module, resolve_module
 from kmod_harness.run.fleet import MODPROBE, Fleet, MachineOptions
@@ -151,7 +151,7 @@ class Workbench:
         stage("boot")
         others = self._company_of(build)
         named = (*expectation.devices, *(one for each in others for one in each.module.expectation.devices))
-        devices = [known_devices()[one] for one in dict.fromkeys(named)]
+        devices = resolve_devices(dict.fromkeys(named) if others else named)
         with (
             self.fleet.machine(build.kernel, name, str(build.module.path), devices) as (machine, guest),
             self._guarded(guest, build.kernel, name),
