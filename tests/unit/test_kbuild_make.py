@@ -508,6 +508,15 @@ def test_a_subsystem_that_the_kernel_is_without(build: Builder, folder: Path, ta
     assert build().hint == "<linux/i2c.h> is used, but CONFIG_I2C is off in test: try --kernel 6.99"
 
 
+def test_a_submodule_that_was_not_cloned(build: Builder, folder: Path) -> None:
+    (folder / "mod.c").write_text('#include "lib/x.h"\n', encoding="utf-8")
+    (folder.parent / ".gitmodules").write_text('[submodule "x"]\n\tpath = lib\n', encoding="utf-8")
+    (folder.parent / "lib").mkdir()
+    assert build().hint == f"git -C {folder.parent} submodule update --init --recursive"
+    (folder.parent / "lib" / "x.h").touch()
+    assert build().hint is None
+
+
 def test_an_include_that_only_the_authors_make_finds(build: Builder, folder: Path) -> None:
     (folder.parent / "common.mk").write_text("obj-m := mod.o\n", encoding="utf-8")
     (folder / "Kbuild").write_text("include ../common.mk\n", encoding="utf-8")
@@ -567,10 +576,17 @@ def test_what_the_author_makes_beside_the_modules_does_not_count(
 
 
 def test_a_default_target_that_cleans_first(build: Builder, folder: Path) -> None:
-    lines = "all: clean gen mods\nclean:\n\tsleep 0.5; rm -f t.h\ngen:\n\techo > t.h\n"
+    """Its parts are done one after the other, only those of kbuild side by side."""
+    lines = "all: clean gen mods\nclean:\n\tsleep 0.5; rm -f t.h\ngen:\n\techo > t.h; echo own=$(MAKEFLAGS)\n"
     own_makefile(folder, f"{lines}mods:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n")
     (folder / "mod.c").write_text('#include "t.h"\nint x;\n', encoding="utf-8")
-    assert (build().way, build().problems) == ("make", ())
+    with (folder / "Makefile").open("a", encoding="utf-8") as file:
+        file.write("after = echo kbuild=$(MAKEFLAGS)\n")
+    result = build()
+    assert (result.way, result.problems) == ("make", ())
+    said = dict(line.partition("=")[::2] for line in result.log.read_text(encoding="utf-8").splitlines())
+    assert "-j" not in said["own"]
+    assert "-j" in said["kbuild"]
 
 
 def test_a_makefile_that_only_leads_to_another_folder(build: Builder, folder: Path) -> None:

@@ -167,6 +167,7 @@ def _plain_sentence(text: str, folder: Path, around: Path | None) -> str | None:
     """What some complaints of make, the compiler and modpost mean."""
     return (
         _other_kernel(text)
+        or _empty_submodule(folder, around)
         or _misplaced_include(text)
         or _out_of_sight(text, folder, around)
         or _missing_header(text, folder)
@@ -178,6 +179,19 @@ def _plain_sentence(text: str, folder: Path, around: Path | None) -> str | None:
 def _other_kernel(text: str) -> str | None:
     other = re.search(r"; (\S+) has (?:it|them)(?:, \S+ has not)?$", text, re.MULTILINE)
     return f"--kernel {other[1]}" if other else None
+
+
+def _empty_submodule(folder: Path, around: Path | None) -> str | None:
+    """A part of the repository that was not cloned with it."""
+    for top in (folder, *folder.parents):
+        if (top / ".gitmodules").is_file():
+            text = (top / ".gitmodules").read_text(errors="replace", encoding="utf-8")
+            paths = [top / name for name in re.findall(r"^\s*path\s*=\s*(\S+)", text, re.MULTILINE)]
+            if any(path.is_dir() and not any(path.iterdir()) for path in paths):
+                return f"git -C {top} submodule update --init --recursive"
+        if top == around:
+            break
+    return None
 
 
 def _misplaced_include(text: str) -> str | None:

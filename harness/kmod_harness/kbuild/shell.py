@@ -38,6 +38,16 @@ _STUB = """#!/bin/sh
 echo "{mark}{name} $*" >&2
 """
 
+JOBS = "KMOD_HARNESS_JOBS"  # how many things kbuild may do at a time, where the author's own make calls it
+# `exec -a`: make calls itself by the name that it was called by.
+_MAKE = """#!/bin/bash
+# make, which calls kbuild in parallel; an author's own targets are left in their order
+if [ "$jobs" ]; then
+  case " $* " in *" -C "*" M="* | *" M="*" -C "* | *" -C "*" SUBDIRS="*) set -- "-j$jobs" "$@" ;; esac
+fi
+exec -a make /usr/bin/make "$@"
+"""
+
 
 def tree_link(kernel: Kernel) -> Path:
     """The build tree's usual path on a machine that runs the kernel."""
@@ -99,8 +109,9 @@ def kernel_variables(kernel: Kernel) -> dict[str, str]:
 
 
 def _programs(kernel: Kernel, settings: Settings) -> Path:
-    """The folder with `uname` and what is not done, made once."""
+    """The folder with `uname`, `make` and what is not done, made once."""
     files = {"uname": _UNAME.format(own=OWN, release=kernel.release)}
+    files["make"] = _MAKE.replace("$jobs", f"${JOBS}")
     files |= {name: _STUB.format(mark=NOT_DONE_MARK, name=name) for name in NOT_DONE}
     folder = settings.cache / "programs" / f"shell-{store.digest(*files, *files.values())}"
     for name, text in files.items():
