@@ -20,6 +20,7 @@ MADE = re.compile(r"<!-- figure: .*?<!-- end of figure -->", re.DOTALL)  # by do
 # Command -> its exit codes. Run by tests/unit/test_docs_commands.py.
 HERE = {
     "kmod-harness clean --help": (0,),
+    "kmod-harness config": (0,),
     "kmod-harness doctor": (0, 2),
 }
 # Run by tests/vm/test_docs_commands.py, in a folder with a broken my_driver; the one in ~/src is whole.

@@ -16,7 +16,7 @@ from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.settings import PROJECT
 from kmod_harness.features.rescue.package import build_there, carry, source_names
 from kmod_harness.target.board import Board
-from kmod_harness.target.runner import Result
+from kmod_harness.target.runner import CommandFailed, Result
 from kmod_harness.target.target import Facts
 from tests.patience import patient
 
@@ -174,6 +174,6 @@ def test_a_board_without_a_static_library(tmp_path: Path, tree: Path) -> None:
 
 
 def test_a_board_that_cannot_build_it(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="exit code 2") as failed:
+    with pytest.raises(CommandFailed, match="exit code 2") as failed:
         build_there(board(tmp_path / "far", tmp_path / "no tree"))
     assert "no tree" in str(failed.value)

@@ -68,7 +68,8 @@ class Asked:
         self.code = code
         self.calls: list[tuple[str, ...]] = []
 
-    def run(self, *argv: str) -> Result:
+    def run(self, *argv: str, check: bool) -> Result:
+        assert not check
         self.calls.append(argv)
         return Result(argv, self.code, "")
 

@@ -12,7 +12,7 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import GuestPanic, HarnessError
 from kmod_harness.target.guest import Guest
 from kmod_harness.target.proc import LoadedModule, parse_kallsyms, parse_modules
-from kmod_harness.target.runner import KILLED, OK, ConnectionLost, GuestHang, Result
+from kmod_harness.target.runner import KILLED, OK, CommandFailed, ConnectionLost, GuestHang, Result
 from kmod_harness.verdict.observation import Ending
 from kmod_harness.verdict.observe import Subject, observe
 
@@ -197,7 +197,7 @@ def test_questions(question: Callable[[Guest], object], text: str, answer: objec
 
 
 def test_a_module_that_is_not_there_has_no_holders() -> None:
-    with pytest.raises(HarnessError, match="No such file"):
+    with pytest.raises(CommandFailed, match="No such file"):
         _guest_that_prints("ls: /sys/module/x/holders: No such file or directory\n", 1).holders("x")
 
 
@@ -207,5 +207,33 @@ def test_a_log_that_cannot_be_read_is_not_an_empty_one() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_an_error() -> None:
-    with pytest.raises(HarnessError, match="No such file"):
+    with pytest.raises(CommandFailed, match="No such file"):
         _guest_that_prints("cat: can't open '/x': No such file or directory\n", 1).read("/x")
+
+
+def test_a_command_that_fails_is_noticed() -> None:
+    guest = _guest_that_prints("uname: unknown operand\n", 1)
+    with pytest.raises(CommandFailed, match=r"uname x: exit code 1\n  \| uname: unknown operand"):
+        guest.run("uname", "x")
+    assert guest.run("uname", "x", check=False).returncode == 1
+    with pytest.raises(CommandFailed, match=r"kmodctl init x\.ko : exit code 127"):
+        _guest_that_prints("sh: kmodctl: not found\n", 127).system_call("init", "x.ko", "")
+
+
+def test_a_sentence_is_no_program() -> None:
+    with pytest.raises(ValueError, match=r"run\('uname -r'\) is one word: want run\('uname', '-r'\)"):
+        _guest_that_prints("").run("uname -r")
+
+
+def test_a_module_that_takes_the_commands_away_is_judged() -> None:
+    """It is the module's doing, and no failure of the harness, when nothing works any more in the guest."""
+
+    class Wrecked(FakeKernel):
+        def run(self, argv: Sequence[str], deadline: Deadline, *, stdin: bytes = b"") -> Result:
+            if self.loaded:
+                return Result(tuple(argv), 127, f"sh: {argv[0]}: not found")
+            return super().run(argv, deadline, stdin=stdin)
+
+    seen = observe(Guest(Wrecked()), VMS, [], 3)
+    assert seen.ending is Ending.LOST
+    assert "load vms, round 1: cat /proc/modules: exit code 127" in seen.detail

@@ -10,13 +10,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from kmod_harness.base.errors import Exit, HarnessError
+from kmod_harness.base.errors import Exit
 from kmod_harness.base.process import Completed
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.machine import accelerator, kvm
 from kmod_harness.module.module import resolve_module
 from kmod_harness.run.workbench import Workbench
 from kmod_harness.target.guest import Guest
+from kmod_harness.target.runner import CommandFailed
 from tests.front import Front, make_front
 from tests.patience import SECONDS, wait_until
 
@@ -261,5 +262,5 @@ def test_kvm_that_was_trusted_wrongly(front: Front, kernel: Kernel) -> None:
 @pytest.mark.one_kernel
 def test_a_log_that_cannot_be_read_is_not_an_empty_one(guest: Guest) -> None:
     guest.run("mv", "/dev/kmsg", "/dev/hidden")
-    with pytest.raises(HarnessError, match="kmodctl kmsg"):
+    with pytest.raises(CommandFailed, match="kmodctl kmsg"):
         guest.log()

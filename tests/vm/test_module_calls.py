@@ -249,21 +249,25 @@ def lock_held(guest: Guest) -> Iterator[None]:
         wait_until(lambda: logged(guest, mark, "lock held"), "the lock is held")
         yield
         guest.run("kill", holder)
-        wait_until(lambda: guest.run("kill", "-0", holder).returncode != 0, "the holder has gone")
+        wait_until(lambda: guest.run("kill", "-0", holder, check=False).returncode != 0, "the holder has gone")
 
 
 @contextlib.contextmanager
 def writer(guest: Guest) -> Iterator[None]:
     pid = background(guest, f"exec 9>> {STATES}; exec sleep 1000")
-    wait_until(lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9").returncode == 0, "the file is open")
+    wait_until(
+        lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9", check=False).returncode == 0, "the file is open"
+    )
     yield
     guest.run("kill", pid)
-    wait_until(lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9").returncode != 0, "the file is closed")
+    wait_until(
+        lambda: guest.run("test", "-e", f"/proc/{pid}/fd/9", check=False).returncode != 0, "the file is closed"
+    )
 
 
 @contextlib.contextmanager
 def locked_down(guest: Guest) -> Iterator[None]:
-    guest.run("mount", "-t", "securityfs", "securityfs", "/sys/kernel/security")
+    guest.run("mount", "-t", "securityfs", "securityfs", "/sys/kernel/security", check=False)  # or it is there
     # Refused to who has done so before.
     guest.write("/sys/kernel/security/lockdown", "integrity")
     assert "[integrity]" in guest.read("/sys/kernel/security/lockdown")

@@ -12,6 +12,7 @@ from invoke import Argument, Collection, Context, ParseError, Program, Task
 from invoke import Exit as InvokeExit
 
 from kmod_harness.base.errors import Exit, UsageError
+from kmod_harness.front.configuration import configured
 from kmod_harness.front.ending import carry_out
 from kmod_harness.front.options import Given, Option, options_of, read
 
@@ -36,7 +37,8 @@ class HarnessTask(_Task):
     def _carry_out(self, function: Callable[[Given], Exit], typed: Mapping[str, object]) -> Exit:
         """Of what is wrong with an option, its help tells more."""
         try:
-            return function(read(self.name, typed))
+            values = configured().values if options_of(self.name) else {}
+            return function(read(self.name, typed, values))
         except UsageError as error:
             if "--" in error.message:
                 error.hint = error.hint or f"invoke {self.name} --help"

@@ -290,14 +290,16 @@ def options_of(command: str) -> list[Option]:
     return [option for option in OPTIONS if command in option.commands]
 
 
-def read(command: str, typed: Mapping[str, object]) -> Given:
+def read(command: str, typed: Mapping[str, object], configured: Mapping[str, object] | None = None) -> Given:
     """The values of what was typed, by key. None, False and [] stand for "not given".
 
-    UsageError for a value that cannot be.
+    configured: what holds for what was not given, by name. UsageError for a value that cannot be.
     """
     values = {one: typed[one.key] for one in options_of(command)}
     given = {one.name: one.read(value) for one, value in values.items() if value not in (None, False, [])}
-    return Given(**given)  # type: ignore[arg-type]
+    taken = {one.name for one in options_of(command)}
+    settled = {name: value for name, value in (configured or {}).items() if name in taken}
+    return Given(**(settled | given))  # type: ignore[arg-type]
 
 
 def chosen(kind: type[T], given: Given, **more: object) -> T:

@@ -10,12 +10,15 @@ A project asks for it, in the pytest section of its settings:
 Fixtures: `kernel` (a Kernel; the test runs once for each --kernel), `machine` and `guest` (a fresh virtual
 machine with that kernel, and the kernel inside), `load_module` (builds a module and loads it in `guest` after
 all that it depends on), `build_module` (name or path -> paths of its .ko files), `workbench` (everything else).
-Mark hand-written tests with `vm`, and with `devices("edu")` those that want hardware by name.
+
+Mark hand-written tests with `vm`, and with `devices("edu")` those that want hardware by name. A test that uses
+`guest` fails when the kernel oopses, warns, hangs or panics or keeps a module; the marks `expect_splat` and
+`expect_taint` say what is right, `unjudged` leaves it to the test.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,8 @@ import pytest
 from kmod_harness.base.errors import HarnessError
 from kmod_harness.base.progress import Silent
 from kmod_harness.base.settings import DEFAULT_KERNEL, Settings
+from kmod_harness.front import judging
+from kmod_harness.front.configuration import configured
 from kmod_harness.front.engine import Engine
 from kmod_harness.front.items import ModuleFile
 from kmod_harness.front.options import PYTEST, Given, chosen, options_of, read
@@ -56,7 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing is started here, only remembered."""
-    config.addinivalue_line("markers", "vm: boots virtual machines")
+    for marker in ("vm: boots virtual machines", *judging.MARKERS):
+        config.addinivalue_line("markers", marker)
     config.addinivalue_line("markers", "devices(*names): of vm/devices.yaml, which the machine gets besides")
 
     def make() -> Workbench:
@@ -65,10 +71,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     engine = Engine(make)
     with engine.usage_ends_run():
-        given = read(PYTEST, {one.key: config.getoption(_PREFIX + one.key) for one in options_of(PYTEST)})
+        typed = {one.key: config.getoption(_PREFIX + one.key) for one in options_of(PYTEST)}
+        given = read(PYTEST, typed, configured().values)
     engine.jobs = given.jobs
     config.stash[GIVEN], config.stash[ENGINE] = given, engine
     config.pluginmanager.register(engine, "kmod-harness-engine")
+    config.pluginmanager.register(judging, "kmod-harness-judging")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -136,43 +144,59 @@ def kernel(kernel_spec: str, workbench: Workbench) -> Kernel:
 
 
 @pytest.fixture
-def build_module(workbench: Workbench, kernel: Kernel) -> Callable[[str], tuple[Path, ...]]:
+def build_module(
+    request: pytest.FixtureRequest, workbench: Workbench, kernel: Kernel
+) -> Callable[[str], tuple[Path, ...]]:
     """Builds a module, by name or path, for the kernel under test; returns its .ko files."""
 
     def build(name: str) -> tuple[Path, ...]:
         (result,) = workbench.build([(resolve_module(name), kernel)])
         if not result.objects:
             pytest.fail("\n".join(result.problems), pytrace=False)
+        request.node.stash.setdefault(judging.BUILT, []).extend(result.objects)
         return result.objects
 
     return build
 
 
 @pytest.fixture
-def load_module(workbench: Workbench, kernel: Kernel, guest: Guest) -> Callable[..., str]:
+def load_module(
+    request: pytest.FixtureRequest, workbench: Workbench, kernel: Kernel, guest: Guest
+) -> Callable[..., str]:
     """Builds a module, by name or path, and loads it in `guest` after all that it depends on.
 
     `load_module("~/src/my_driver", debug=1)`: parameters, instead of those in its module.yaml, as keywords.
     Returns its name as the kernel writes it. The test fails with the last lines of the log if it cannot be.
+    When the test is over, what was loaded is unloaded, newest first.
     """
 
     def load(name: str, **parameters: object) -> str:
         (build,) = workbench.build([(resolve_module(name), kernel)])
         if not build.objects:
             pytest.fail("\n".join(build.problems), pytrace=False)
+        request.node.stash.setdefault(judging.BUILT, []).extend(build.objects)
         for ko in build.objects:
             own = build.module.expectation.of(canonical(ko.name)).params
             words = {
                 key: str(int(value) if isinstance(value, bool) else value) for key, value in parameters.items()
             }
             subject = Subject(canonical(ko.name), guest.put(ko), words or own)
-            try:
-                bring(guest, workbench.upload_needed(guest, build, ko), subject)
-            except HarnessError as error:
-                pytest.fail(str(error), pytrace=False)
+            needed = workbench.upload_needed(guest, build, ko)
+            if said := _refusal(guest, needed, subject):
+                pytest.fail(said, pytrace=False)
+            request.node.stash[judging.WATCH].note_loaded([*(one.name for one in needed), subject.name])
         return canonical(build.objects[-1].name)
 
     return load
+
+
+def _refusal(guest: Guest, needed: Sequence[Subject], subject: Subject) -> str:
+    """Load a module and what it needs; what is said when that cannot be."""
+    try:
+        bring(guest, needed, subject)
+    except HarnessError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture
@@ -195,6 +219,8 @@ def machine(_booted: tuple[Machine, Guest]) -> Machine:
 
 
 @pytest.fixture
-def guest(_booted: tuple[Machine, Guest]) -> Guest:
-    """The kernel inside `machine`."""
-    return _booted[1]
+def guest(request: pytest.FixtureRequest, _booted: tuple[Machine, Guest]) -> Guest:
+    """The kernel inside `machine`. What happens to it until the test is over is judged."""
+    booted = _booted[1]
+    request.node.stash[judging.WATCH] = judging.Watch(booted, booted.log_mark(), booted.taint())
+    return booted

@@ -213,6 +213,18 @@ def doctor(given: Given) -> Exit:
 
 
 @namespace.command
+def config(given: Given) -> Exit:
+    """Show what is configured for this folder, and where that comes from."""
+    from kmod_harness.front.configuration import configured, describe
+
+    rows = describe(configured())
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for key, value, origin in rows:
+        print(f"{key:{widths[0]}}  {value:{widths[1]}}  {origin}")
+    return Exit.OK
+
+
+@namespace.command
 def clean(given: Given) -> Exit:
     """Remove what the harness has built; with --all everything it keeps."""
     from kmod_harness.base import store

@@ -262,7 +262,7 @@ def _refuse_name_in_use(guest: Guest, name: str) -> None:
             f"the guest itself uses a module named {name}, which cannot be loaded twice nor be taken away",
             hint=hint,
         )
-    if guest.run("test", "-e", f"/sys/module/{name}").returncode == 0:
+    if guest.run("test", "-e", f"/sys/module/{name}", check=False).returncode == 0:
         raise HarnessError(
             f"{name} is built into this kernel, which loads no second one of that name", hint=hint
         )
@@ -285,14 +285,14 @@ def _load_in_tree(guest: Guest, build: Build, kos: Sequence[Path], ours: set[str
             _modprobe(guest, build, name, [])
     for name in dict.fromkeys(name for ko in kos for name in soft_dependencies(ko.read_bytes())):
         if name not in ours and name not in loaded:
-            guest.run(MODPROBE, "-q", name)  # soft: it may be missing
+            guest.run(MODPROBE, "-q", name, check=False)  # soft: it may be missing
 
 
 def _modprobe(guest: Guest, build: Build, name: str, words: Sequence[str]) -> None:
     if not can_mount(build.kernel):
         _copy_and_load(guest, build.kernel, name, words)
         return
-    done = guest.run(MODPROBE, name, *words)
+    done = guest.run(MODPROBE, name, *words, check=False)
     if done.returncode == 0:
         return
     said = done.output.splitlines()

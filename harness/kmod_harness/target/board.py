@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Failure, HarnessError, UsageError
-from kmod_harness.target.commands import CommandTarget, checked
+from kmod_harness.target.commands import CommandTarget
 from kmod_harness.target.runner import Result, Runner
 
 UPLOAD_SECONDS = 120.0
@@ -51,12 +51,11 @@ class Board(CommandTarget):
         self._mark = f"KMOD_HARNESS_RUN={secrets.token_hex(8)}"
         self._cut = False  # a command may still be running
 
-    def run(self, *argv: str, root: bool = False, stdin: bytes = b"", seconds: float | None = None) -> Result:
-        """See Target.run."""
+    def _carry_out(self, argv: tuple[str, ...], *, root: bool, stdin: bytes, seconds: float | None) -> Result:
         marked = ("env", self._mark, *argv)
         command = ("env", self._mark, *self.as_root, *marked) if root and self.as_root else marked
         try:
-            result = super().run(*command, stdin=stdin, seconds=seconds)
+            result = super()._carry_out(command, root=False, stdin=stdin, seconds=seconds)
             return replace(result, argv=argv)
         except BaseException:
             self._cut = True
@@ -67,7 +66,7 @@ class Board(CommandTarget):
         """What a command begins with, to be root's. UsageError when we may not become root."""
         if self.facts.root:
             return ()
-        if self.run("sudo", "-n", "true").returncode != 0:
+        if self.run("sudo", "-n", "true", check=False).returncode != 0:
             raise UsageError(
                 "this account of the board is not root's, and sudo wants a password or is not there",
                 hint="--host root@board, or allow it in /etc/sudoers: NOPASSWD",
@@ -77,7 +76,7 @@ class Board(CommandTarget):
     @functools.cached_property
     def folder(self) -> str:
         """A private folder there, made when it is first asked for."""
-        folder = checked(self.run("mktemp", "-d")).output.strip()
+        folder = self.run("mktemp", "-d").output.strip()
         if not folder.startswith("/") or "\n" in folder:
             raise HarnessError(f"mktemp on the board answers {folder!r}")
         return folder
@@ -94,7 +93,7 @@ class Board(CommandTarget):
         if self._cut:
             self._end()
         if "folder" in self.__dict__:
-            checked(self.run("rm", "-rf", self.folder))
+            self.run("rm", "-rf", self.folder)
 
     def _end(self) -> None:
         as_root = self.__dict__.get("as_root", ())

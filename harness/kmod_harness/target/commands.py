@@ -17,11 +17,12 @@ from kmod_harness.module.vocabulary import KERNEL_ERRORS
 from kmod_harness.target.census import Census, parse_census
 from kmod_harness.target.kmsg import KernelRecord, parse_kmsg
 from kmod_harness.target.proc import LoadedModule, Opened, Symbol, parse_kallsyms, parse_modules
-from kmod_harness.target.runner import KILLED, OK, ConnectionLost, Result, Runner
+from kmod_harness.target.runner import KILLED, OK, CommandFailed, ConnectionLost, Result, Runner
 from kmod_harness.target.target import Facts
 
 STEP_SECONDS = 30.0
 EVIDENCE_LINES = 10
+NOT_RUN = (126, 127)  # exit codes of a shell that cannot run a program
 # What it prints, one fact a line; what is needed to build a module is looked at as a whole.
 FACTS = """
 uname -r
@@ -46,11 +47,11 @@ done
 
 
 def checked(result: Result, hint: str | None = None) -> Result:
-    """The result, if its exit code is 0; HarnessError otherwise, ConnectionLost if the kernel killed it."""
+    """The result, if its exit code is 0; CommandFailed otherwise, ConnectionLost if the kernel killed it."""
     if result.killed:
         raise ConnectionLost(f"`{' '.join(result.argv)}` was killed")
     if result.returncode != 0:
-        raise HarnessError(
+        raise CommandFailed(
             f"{' '.join(result.argv)}: exit code {result.returncode}",
             evidence=result.output.splitlines()[-EVIDENCE_LINES:],
             hint=hint,
@@ -95,19 +96,32 @@ class CommandTarget(abc.ABC):
     @functools.cached_property
     def facts(self) -> Facts:
         """See Target.facts. HarnessError when it is no Linux machine with a shell."""
-        lines = self.run("sh", "-c", FACTS).output.splitlines()
+        lines = self.run("sh", "-c", FACTS, check=False).output.splitlines()
         if len(lines) != 4 or not lines[2].isdigit():
             raise HarnessError("the target does not tell its kernel", evidence=lines[-EVIDENCE_LINES:])
         return Facts(release=lines[0], arch=lines[1], root=lines[2] == "0", builds=lines[3] == "yes")
 
-    def run(self, *argv: str, root: bool = False, stdin: bytes = b"", seconds: float | None = None) -> Result:
+    def run(
+        self,
+        *argv: str,
+        root: bool = False,
+        stdin: bytes = b"",
+        seconds: float | None = None,
+        check: bool = True,
+    ) -> Result:
         """See Target.run."""
+        if len(argv) == 1 and len(words := argv[0].split()) > 1:
+            raise ValueError(f"run({argv[0]!r}) is one word: want run({', '.join(map(repr, words))})")
+        result = self._carry_out(argv, root=root, stdin=stdin, seconds=seconds)
+        return checked(result) if check else result
+
+    def _carry_out(self, argv: tuple[str, ...], *, root: bool, stdin: bytes, seconds: float | None) -> Result:
         deadline = Deadline(seconds or self.step_seconds, argv[0])
         return self.runner.run((*self.as_root, *argv) if root else argv, deadline, stdin=stdin)
 
     def check_root(self) -> None:
         """Find out now whether commands can be run as root there. UsageError if not."""
-        checked(self.run("true", root=True))
+        self.run("true", root=True)
 
     def put(self, source: Path, *, program: bool = False) -> str:
         """See Target.put."""
@@ -118,12 +132,14 @@ class CommandTarget(abc.ABC):
         path = f"{self.folder}/{name}"
         self.runner.put(path, data, Deadline(self.upload_seconds, f"upload {name}"))
         if program:
-            checked(self.run("chmod", "700", path))
+            self.run("chmod", "700", path)
         return path
 
     def modules(self) -> dict[str, LoadedModule]:
         """See Target.modules."""
-        listed = checked(self.run("cat", "/proc/modules"), "is this a kernel with modules (CONFIG_MODULES)?")
+        listed = checked(
+            self.run("cat", "/proc/modules", check=False), "is this a kernel with modules (CONFIG_MODULES)?"
+        )
         return parse_modules(listed.output)
 
     def load(
@@ -144,7 +160,7 @@ class CommandTarget(abc.ABC):
 
     def unload_and_look(self, name: str) -> tuple[str, Census]:
         """See Target.unload_and_look."""
-        result = self.run(self.kmodctl, "delete", name, "n", self._census_file, root=True)
+        result = self.run(self.kmodctl, "delete", name, "n", self._census_file, root=True, check=False)
         outcome, _, told = result.output.partition("\n")
         if not outcome.isdigit():
             return _answer(result, result.output), Census()
@@ -162,7 +178,7 @@ class CommandTarget(abc.ABC):
 
     def system_call(self, *words: str, seconds: float | None = None) -> str:
         """Make a module system call through kmodctl, which explains the words. Returns as `load` does."""
-        result = self.run(self.kmodctl, *words, root=True, seconds=seconds)
+        result = self.run(self.kmodctl, *words, root=True, seconds=seconds, check=False)
         return _answer(result, result.output)
 
     @property
@@ -224,22 +240,24 @@ class CommandTarget(abc.ABC):
         return parse_kallsyms(self._output(*argv, root=True))
 
     def read(self, path: str, *, root: bool = False) -> str:
-        """The contents of a file, e.g. below /sys or /proc. Raises HarnessError when it cannot be read."""
+        """The contents of a file, e.g. below /sys or /proc. Raises CommandFailed when it cannot be read."""
         return self._output("cat", path, root=root)
 
     def write(self, path: str, text: str) -> str:
         """Write to an existing file, e.g. a sysfs attribute, in one write(2). Returns OK or an error text."""
-        result = self.run("sh", "-c", 'cat > "$1"', "sh", path, root=True, stdin=text.encode())
+        result = self.run("sh", "-c", 'cat > "$1"', "sh", path, root=True, stdin=text.encode(), check=False)
         return OK if result.returncode == 0 else result.output.strip()
 
     def _output(self, *argv: str, root: bool = False, seconds: float | None = None) -> str:
-        return checked(self.run(*argv, root=root, seconds=seconds)).output
+        return checked(self._carry_out(argv, root=root, stdin=b"", seconds=seconds)).output
 
 
 def _answer(result: Result, text: str) -> str:
     """What kmodctl says of a system call: OK, KILLED or the errno's name."""
     if result.killed:
         return KILLED
+    if result.returncode in NOT_RUN:
+        checked(result)
     if result.returncode not in (0, 1) or not text.strip().isdigit():
         raise HarnessError(f"kmodctl {result.argv[1]}: no answer", evidence=result.output.splitlines())
     number = int(text)

@@ -23,6 +23,10 @@ class ConnectionLost(GuestFailure):
     """The connection broke, and the machine shows no cause."""
 
 
+class CommandFailed(GuestFailure):
+    """A command there ended with an exit code that says it did not do its work."""
+
+
 @dataclass(frozen=True)
 class Result:
     """A command that has ended in the guest."""

@@ -35,8 +35,18 @@ class Target(Protocol):
     def facts(self) -> Facts:
         """What it tells about itself."""
 
-    def run(self, *argv: str, root: bool = False, stdin: bytes = b"", seconds: float | None = None) -> Result:
-        """Run a command, as root if asked for; its exit code is the caller's to judge."""
+    def run(
+        self,
+        *argv: str,
+        root: bool = False,
+        stdin: bytes = b"",
+        seconds: float | None = None,
+        check: bool = True,
+    ) -> Result:
+        """Run a command, each word an argument, as root if asked for.
+
+        Raises CommandFailed for an exit code other than 0; without `check` it is the caller's to judge.
+        """
 
     def put(self, source: Path, *, program: bool = False) -> str:
         """Copy a file of this host into a folder of our own there and return its path."""

@@ -170,7 +170,7 @@ def _ending(module_name: str, observation: Observation) -> Iterator[Finding]:
     text = {
         Ending.PANIC: "the machine ended",
         Ending.HANG: "a step did not return within its deadline",
-        Ending.LOST: "the connection to the guest was lost",
+        Ending.LOST: "the guest no longer works",
     }[observation.ending]
     last = observation.rounds[-1] if observation.rounds else None
     yield Finding(_ENDINGS[observation.ending], text + during, last)

@@ -59,14 +59,14 @@ def observe(
                     break
         observer.taint_after = target.taint()
     except GuestFailure as failure:
-        observer.ending = _ending(failure)
+        observer.ending = ending_of(failure)
         observer.detail = f"{observer.doing}: {failure.message}"
         if observer.ending is Ending.HANG:
             _ask_for_blocked_tasks(target)
     return observer.observation()
 
 
-def _ending(failure: GuestFailure) -> Ending:
+def ending_of(failure: GuestFailure) -> Ending:
     """How an observation ended; after whatever else ends a target there is no connection any more."""
     if isinstance(failure, GuestPanic):
         return Ending.PANIC
@@ -76,7 +76,9 @@ def _ending(failure: GuestFailure) -> Ending:
 def _ask_for_blocked_tasks(target: Target) -> None:
     """Make the kernel tell the stacks of blocked tasks (SysRq w), on its console and in its log."""
     with contextlib.suppress(Failure):
-        target.run("sh", "-c", "echo w > /proc/sysrq-trigger", root=True, seconds=LAST_WORDS_SECONDS)
+        target.run(
+            "sh", "-c", "echo w > /proc/sysrq-trigger", root=True, check=False, seconds=LAST_WORDS_SECONDS
+        )
 
 
 class _Observer:

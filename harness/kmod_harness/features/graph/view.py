@@ -45,4 +45,4 @@ def open_view(choice: Choice, workbench: Workbench, *, holders: bool) -> Iterato
 def _ask(target: CommandTarget, choice: Choice, workbench: Workbench) -> Ask:
     target.check_root()
     program = place_program(target, workbench, choice.kernel)
-    return lambda name: target.run(program, *EXPLAIN, name, root=True, seconds=EXPLAIN_SECONDS)
+    return lambda name: target.run(program, *EXPLAIN, name, root=True, seconds=EXPLAIN_SECONDS, check=False)

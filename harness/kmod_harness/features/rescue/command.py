@@ -43,7 +43,9 @@ def rescue(request: Request, workbench: Workbench, out: TextIO) -> Exit:
         target.check_root()
         workbench.progress.note(f"{request.board.host}: Linux {target.facts.release}, {target.facts.arch}")
         program = place_program(target, workbench, request.kernel, request.kdir)
-        result = target.run(program, *request.flags, "--", request.name, root=True, seconds=RESCUE_SECONDS)
+        result = target.run(
+            program, *request.flags, "--", request.name, root=True, seconds=RESCUE_SECONDS, check=False
+        )
     print(result.output, end="", file=out)
     if result.returncode not in set(Exit):
         raise HarnessError(f"{PROGRAM} on the board ended with exit code {result.returncode}")

@@ -16,7 +16,7 @@ from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.trees import find_compiler, find_release
 from kmod_harness.module.module import Module
 from kmod_harness.run.workbench import RESCUE_MODULE, Workbench, rescue_module
-from kmod_harness.target.commands import CommandTarget, checked
+from kmod_harness.target.commands import CommandTarget
 from kmod_harness.target.target import Facts
 
 PROGRAM = "force-rmmod"
@@ -70,10 +70,10 @@ def pack_sources(module: Module) -> bytes:
 def build_there(target: CommandTarget) -> str:
     """Build module and program on the target, with its own headers; returns the program's path there."""
     archive = target.put_bytes(pack_sources(rescue_module()), "sources.tar")
-    checked(target.run("tar", "-xf", archive, "-C", target.folder))
+    target.run("tar", "-xf", archive, "-C", target.folder)
     # Where there is no static C library, the target's own will do: the program is for this one alone.
     script = 'make -C "$1" force-rmmod || make -C "$1" force-rmmod CLI_LDFLAGS='
-    checked(target.run("sh", "-c", script, "sh", target.folder, seconds=BUILD_SECONDS))
+    target.run("sh", "-c", script, "sh", target.folder, seconds=BUILD_SECONDS)
     return f"{target.folder}/{PROGRAM}"
 
 
