@@ -21,6 +21,7 @@ from kmod_harness.base.deadline import Deadline
 from kmod_harness.base.errors import Failure
 from kmod_harness.base.progress import Progress
 from kmod_harness.base.settings import Settings
+from kmod_harness.kbuild.attempt import WITHOUT_BTF
 from kmod_harness.kbuild.dkms import DKMS_CONF, DKMS_TREE, field_of
 from kmod_harness.kbuild.make import Build, build_all
 from kmod_harness.kbuild.sandbox import Mount, View
@@ -97,7 +98,8 @@ def dkms_build(
     if not (name and version):
         return "unknown"
     source = Mount(Path("/usr/src") / f"{name}-{version}", folder)
-    view = View((Mount(DKMS_TREE, None), source), cwd=Path("/tmp"))  # noqa: S108
+    flags = {"MAKEFLAGS": WITHOUT_BTF}
+    view = View((Mount(DKMS_TREE, None), source), environment=flags, cwd=Path("/tmp"))  # noqa: S108
     command = ("dkms", "build", "-m", name, "-v", version, "-k", kernel.release, "-a", kernel.arch)
     bwrap, *rest = toolchain.argv(command, view)
     with progress.task(f"dkms build of {name}"):

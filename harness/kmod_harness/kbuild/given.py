@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-import gzip
-import lzma
 import re
-import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import zstandard
 
 from kmod_harness.base import store
 from kmod_harness.base.errors import UsageError
@@ -22,7 +17,7 @@ from kmod_harness.kbuild.ways import Folder
 from kmod_harness.kernels.debian import debian_release_of
 from kmod_harness.kernels.dkms_packages import fetch_dkms, one_dkms_folder, tools_of, unpack_deb
 from kmod_harness.kernels.kernel import Kernel
-from kmod_harness.kernels.kernel_modules import read_module
+from kmod_harness.kernels.kernel_modules import DamagedError, read_module
 from kmod_harness.module.module import DEBIAN, Module
 
 
@@ -61,8 +56,8 @@ def finished_object(path: Path, settings: Settings) -> Path:
 
 def _unpacked_object(path: Path) -> bytes:
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else read_module(path)
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
+        return read_module(path)
+    except DamagedError as error:
         raise UsageError(f"{path}: cannot be unpacked: {error}", hint="give the .ko itself") from error
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import lzma
+import zlib
 from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
@@ -31,16 +33,27 @@ def _index(folder: Path) -> dict[str, Path]:
     return {canonical(path.name): path for path in module_files(folder)}
 
 
-def read_module(path: Path) -> bytes:
-    """The ELF object in a .ko, .ko.xz or .ko.zst."""
-    data = path.read_bytes()
-    if path.suffix == ".xz":
-        return lzma.decompress(data)
-    if path.suffix == ".zst":
-        import zstandard  # noqa: PLC0415 (only where a kernel packs its modules so)
+class DamagedError(Exception):
+    """A file cannot be unpacked; the message says why."""
 
+
+def read_module(path: Path) -> bytes:
+    """The ELF object in a .ko, .ko.xz, .ko.gz or .ko.zst. DamagedError when it cannot be unpacked."""
+    data = path.read_bytes()
+    unpack = {".xz": lzma.decompress, ".gz": gzip.decompress, ".zst": _unpack_zstandard}.get(path.suffix)
+    try:
+        return unpack(data) if unpack else data
+    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+        raise DamagedError(str(error)) from error
+
+
+def _unpack_zstandard(data: bytes) -> bytes:
+    import zstandard  # noqa: PLC0415 (only where a kernel packs its modules so)
+
+    try:
         return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    return data
+    except zstandard.ZstdError as error:
+        raise DamagedError(str(error)) from error
 
 
 def provides(kernel: Kernel, name: str) -> bool:
