@@ -575,6 +575,24 @@ def test_what_the_author_makes_beside_the_modules_does_not_count(
     assert build().state == "failed"
 
 
+@pytest.mark.parametrize("step", ["", "all: v.h\n"])
+def test_pwd_is_where_make_was_called_however_deep(build: Builder, folder: Path, step: str) -> None:
+    """In the shell of an author it stays so while kbuild goes elsewhere; kbuild calls itself again."""
+    own_makefile(folder, f"{step}all:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\nv.h:\n\techo > v.h\n")
+    (folder / "mod.c").write_text('#include "v.h"\nint x;\n' if step else "int x;\n", encoding="utf-8")
+    with (folder / "Makefile").open("a", encoding="utf-8") as file:
+        file.write("after = $(MAKE) -f $(M)/deep.mk\n")
+    (folder / "deep.mk").write_text("all:\n\t@echo deep=$(PWD)\n", encoding="utf-8")
+    result = build()
+    assert (result.state, result.way) == ("built", "make" if step else "kbuild"), result.problems
+    assert f"deep={folder}\n" in result.log.read_text(encoding="utf-8")
+
+
+def test_a_tool_that_kbuild_made_but_does_not_find(folder: Path) -> None:
+    (folder / "mktab.c").touch()
+    assert "$(abspath $(obj)/mktab)" in str(hint_for(["x"], ["/bin/sh: 1: mktab: not found"], folder))
+
+
 def test_a_default_target_that_cleans_first(build: Builder, folder: Path) -> None:
     """Its parts are done one after the other, only those of kbuild side by side."""
     lines = "all: clean gen mods\nclean:\n\tsleep 0.5; rm -f t.h\ngen:\n\techo > t.h; echo own=$(MAKEFLAGS)\n"

@@ -116,8 +116,7 @@ def hint_for(
     if wants_network(lines):
         return f"the build wants the network, which it has not here: fetch that into {folder} first"
     if tool := missing_tool(lines):
-        line = f"build: {{tools: [{PACKAGES.get(tool, tool)}]}}"
-        return f"the build calls {tool}, which is not there: add `{line}` to {folder}/module.yaml"
+        return _for_tool(tool, folder)
     option = re.search(r"no module was built: (CONFIG_\w+)", text)
     if option:
         return f"--make-arg {option[1]}=m"
@@ -161,6 +160,13 @@ def _maker(folder: Path, header: str) -> str | None:
     name = Path(header).name
     found = (path for path in scripts if name in path.read_text(errors="replace", encoding="utf-8"))
     return next((f"sh {shlex.quote(str(path.relative_to(folder)))}" for path in found), None)
+
+
+def _for_tool(tool: str, folder: Path) -> str:
+    if (folder / f"{tool}.c").is_file():
+        return f"write `$(abspath $(obj)/{tool})` in the kbuild file: since 6.13 $(obj)/{tool} is just {tool}"
+    line = f"build: {{tools: [{PACKAGES.get(tool, tool)}]}}"
+    return f"the build calls {tool}, which is not there: add `{line}` to {folder}/module.yaml"
 
 
 def _plain_sentence(text: str, folder: Path, around: Path | None) -> str | None:

@@ -23,7 +23,7 @@ from kmod_harness.kbuild.toolchain import Toolchain
 from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.module.module import Module
 
-FORMAT = "8"  # part of each key: a change of what is stored or of how modules are built needs a new number
+FORMAT = "9"  # part of each key: a change of what is stored or of how modules are built needs a new number
 RESULT = "result.json"
 LOG = "build.log"
 SYMVERS = "Module.symvers"

@@ -16,7 +16,7 @@ from kmod_harness.kbuild import advice, dkms, output
 from kmod_harness.kbuild.artefacts import Request
 from kmod_harness.kbuild.objects import object_problems
 from kmod_harness.kbuild.sandbox import Mount, View
-from kmod_harness.kbuild.shell import JOBS, NOT_DONE_MARK, SOURCES, tree_link
+from kmod_harness.kbuild.shell import JOBS, NOT_DONE_MARK, PARALLEL, SOURCES, tree_link
 from kmod_harness.kbuild.surroundings import Surroundings
 from kmod_harness.kbuild.toolchain import compiler_arguments
 from kmod_harness.kbuild.ways import Folder, Key
@@ -81,7 +81,7 @@ class Bench:
         if way == "dkms.conf":
             return self._dkms()
         if way == "make":
-            parallel = View(environment={JOBS: str(self.jobs)})
+            parallel = View(environment={JOBS: str(self.jobs)}, first_in_path=(PARALLEL,))
             return self._judge(way, self._but_for_others(self._run(self._own_make(), parallel)))
         if way == "module.yaml":
             plan = self.request.module.expectation.build

@@ -38,13 +38,15 @@ _STUB = """#!/bin/sh
 echo "{mark}{name} $*" >&2
 """
 
-JOBS = "KMOD_HARNESS_JOBS"  # how many things kbuild may do at a time, where the author's own make calls it
-# `exec -a`: make calls itself by the name that it was called by.
+PARALLEL = STUBS / "parallel"  # comes first in PATH where the author's own make runs
+JOBS = "KMOD_HARNESS_JOBS"  # how many things kbuild may do at a time there
+# Authors say $(PWD) where they mean the folder that make was called in, and bash sets PWD anew: it is put back.
 _MAKE = """#!/bin/bash
 # make, which calls kbuild in parallel; an author's own targets are left in their order
-if [ "$jobs" ]; then
-  case " $* " in *" -C "*" M="* | *" M="*" -C "* | *" -C "*" SUBDIRS="*) set -- "-j$jobs" "$@" ;; esac
-fi
+while IFS= read -r -d '' line; do [[ $line = PWD=* ]] && PWD=${line#PWD=}; done < /proc/$$/environ
+case " $* " in
+  *" -C "*" M="* | *" M="*" -C "* | *" -C "*" SUBDIRS="*) exec /usr/bin/make "-j$jobs" "$@" ;;
+esac
 exec -a make /usr/bin/make "$@"
 """
 
@@ -111,13 +113,13 @@ def kernel_variables(kernel: Kernel) -> dict[str, str]:
 def _programs(kernel: Kernel, settings: Settings) -> Path:
     """The folder with `uname`, `make` and what is not done, made once."""
     files = {"uname": _UNAME.format(own=OWN, release=kernel.release)}
-    files["make"] = _MAKE.replace("$jobs", f"${JOBS}")
+    files[f"{PARALLEL.name}/make"] = _MAKE.replace("$jobs", f"${JOBS}")
     files |= {name: _STUB.format(mark=NOT_DONE_MARK, name=name) for name in NOT_DONE}
     folder = settings.cache / "programs" / f"shell-{store.digest(*files, *files.values())}"
     for name, text in files.items():
         if not (folder / name).is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            part = folder / f".{name}.{store.digest(text)}"
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            part = (folder / name).with_name(f".{store.digest(name, text)}")
             part.write_text(text, encoding="utf-8")
             part.chmod(0o755)
             part.rename(folder / name)
