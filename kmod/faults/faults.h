@@ -111,6 +111,18 @@ FA_PAIR(netdev);
 FA_PAIR(cache);
 FA_PAIR(region);
 
+/* live.c */
+FA_PAIR(packet_array);
+FA_PAIR(timer_array);
+FA_PAIR(netfilter);
+FA_PAIR(rcu_self);
+FA_PAIR(user);
+FA_PAIR(packet_chain);
+FA_PAIR(chain);
+FA_PAIR(lookalike);
+FA_PAIR(unowned);
+FA_PAIR(reader);
+
 /* hidden.c */
 FA_PAIR(hidden);
 

@@ -91,6 +91,17 @@ static const struct fa_row fa_rows[] = {
 	FA_LEFT(sysrq),
 	FA_LEFT(packet),
 	FA_LEFT(packet_allocated),
+	FA_LEFT(packet_array),
+	FA_LEFT(packet_chain),
+	FA_LEFT(netfilter),
+	FA_LEFT(rcu_self),
+	FA_LEFT(user),
+	/* in shapes that are easily taken for something else */
+	FA_LEFT(timer_array),
+	FA_LEFT(chain),
+	FA_LEFT(lookalike),
+	FA_LEFT(unowned),
+	FA_LEFT(reader),
 };
 
 bool fa_fault = true;

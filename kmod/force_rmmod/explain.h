@@ -11,4 +11,10 @@
  */
 bool fr_explain(struct fr_rescue *rescue);
 
+/*
+ * Whether the victim would have to stay: the same proof as before it is freed, on what
+ * would be left after the undoing. verdict: of the judgement.
+ */
+bool fr_explain_stays(struct fr_rescue *rescue, int verdict);
+
 #endif

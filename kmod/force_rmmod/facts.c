@@ -34,16 +34,17 @@
 /* What stands in the log before the text, and at which level. */
 static const struct {
 	const char *words;
-	bool error;
+	bool error, warning;
 } fr_topics[] = {
 	[FR_TARGET] = { "target" },
 	[FR_STATE] = { "state" },
 	[FR_USED_BY] = { "used by" },
 	[FR_USES] = { "uses" },
-	[FR_HELD_BY] = { "held by", true },
+	[FR_HELD_BY] = { "held by", .error = true },
 	[FR_REGISTERED] = { "registered" },
 	[FR_OUTCOME] = { "outcome" },
-	[FR_REFUSED] = { "refused", true },
+	[FR_RETIRED] = { "retired", .warning = true },
+	[FR_REFUSED] = { "refused", .error = true },
 	[FR_STEP] = { "step" },
 	[FR_UNDO] = { "undo" },
 };
@@ -127,6 +128,8 @@ static void fr_tell_args(enum fr_topic topic, const struct fr_holder *holder, co
 	text.va = &copy;
 	if (fr_topics[topic].error)
 		pr_err("%s: %pV\n", fr_topics[topic].words, &text);
+	else if (fr_topics[topic].warning)
+		pr_warn("%s: %pV\n", fr_topics[topic].words, &text);
 	else
 		pr_info("%s: %pV\n", fr_topics[topic].words, &text);
 	va_end(copy);
@@ -304,6 +307,7 @@ static void fr_text_write(struct fr_text *text)
 		fr_text_list(text, "holders", FR_HELD_BY);
 		fr_text_list(text, "registered", FR_REGISTERED);
 		fr_text_one(text, "rescue", FR_OUTCOME);
+		fr_text_one(text, "retired", FR_RETIRED);
 		fr_text_list(text, "refusals", FR_REFUSED);
 		fr_text_list(text, "steps", FR_STEP);
 		fr_text_list(text, "missing", FR_MISSING);

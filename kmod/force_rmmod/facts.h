@@ -16,6 +16,7 @@ enum fr_topic {
 	FR_HELD_BY,
 	FR_REGISTERED,
 	FR_OUTCOME,
+	FR_RETIRED,	/* what the victim is called now */
 	FR_REFUSED,
 	FR_STEP,	/* what would be done */
 	FR_UNDO,	/* what is done */

@@ -20,11 +20,12 @@
  *    the next insmod of the same file would hang or oops in it),
  *  - undoes what the target left registered, as far as a row of the table in
  *    undo/undo.c knows the kind,
- *  - searches memory (scan=0: does not) for what still leads into the target, and
- *    refuses if that is certainly alive; the target is as stuck as before then, but
- *    what was undone stays undone,
- *  - resets the target, so that an ordinary rmmod takes it out. One whose init has
- *    returned keeps its exit, and what it has registered.
+ *  - searches memory (scan=0: does not) for what still leads into the target; if all
+ *    of that is explained (evidence/world.c), resets the target, so that an ordinary
+ *    rmmod takes it out,
+ *  - otherwise, or if something could not be undone, or if there are references that
+ *    nobody is found to hold, retires it: it is renamed in place and stays in memory
+ *    for ever (victim/retire.c). The same for the new name proves it once more.
  *
  *	insmod force_rmmod.ko target=vms explain=1
  *
@@ -49,15 +50,15 @@
  *
  * With force=1 a kernel newer than 7.3 is taken for one that is known, a driver of a
  * bus that is not known is unregistered even if a device is bound to it, whose remove
- * is called then; programs that have something of the target open keep it, what in
- * memory still leads into it is left there, to crash when it is used, and references
- * that the kernel itself may hold are forgotten.
+ * is called then; and a target that programs or the kernel itself use is retired instead
+ * of refused. With risk_panic=1 too, what would be retired is freed: what still leads
+ * into it takes the kernel down when it is used.
  *
  * errno of insmod: EINVAL no target, a name too long, or this module; ENOENT no
  * such module; EBUSY alive and in use, a living task runs in it, or a lock is
  * taken; EOPNOTSUPP this kernel's internals or this kind of leftover are not
- * known; EIO or another what was tried and did not work; ENOMEM no memory; EINTR a
- * signal came; 0 rescued, or nothing to do.
+ * known; EUCLEAN it was retired; EIO or another what was tried and did not work; ENOMEM
+ * no memory; EINTR a signal came; 0 rescued, or nothing to do.
  *
  * Load it with init_module(2) if you can choose: finit_module(2), which insmod
  * prefers, walks the very table that may be damaged, and in 1 of 256 cases the
@@ -95,6 +96,8 @@ static char fr_target[MODULE_NAME_LEN];
 static struct fr_options fr_options = { .scan = true };
 module_param_named(force, fr_options.force, bool, 0644);
 MODULE_PARM_DESC(force, "take the risks that the log names, instead of refusing (default: off)");
+module_param_named(risk_panic, fr_options.risk_panic, bool, 0644);
+MODULE_PARM_DESC(risk_panic, "with force: free what may be alive; the kernel may panic (default: off)");
 module_param_named(explain, fr_options.explain, bool, 0644);
 MODULE_PARM_DESC(explain, "only tell what there is and what would be done (default: off)");
 module_param_named(scan, fr_options.scan, bool, 0644);
@@ -135,30 +138,89 @@ static int fr_target_name(const char *value)
  */
 static int fr_check(struct fr_rescue *rescue, int dead)
 {
-	int verdict, ret;
+	int verdict, ret, held;
 
 	verdict = fr_victim_judge(rescue);
 	if (verdict < 0)
 		return verdict;
 
-	ret = verdict == FR_SOUND ? 0 : fr_holders_check(rescue, dead);
+	/* Whatever the count: operations without an owner are not counted. */
+	held = fr_holders_check(rescue, dead);
+	ret = held < 0 ? held : 0;
 	if (!ret && verdict != FR_SOUND)
 		ret = fr_scan(rescue);
 	if (!ret && verdict == FR_LEAKED)
 		ret = fr_owners_check(rescue);
+	/* The loader's own reference goes when the dead calls are off its list. */
+	if (!ret && verdict == FR_LEAKED && dead)
+		verdict = FR_HALF;
+	if (!ret && held)
+		verdict = FR_LEAKED;
+	if (!ret && verdict >= FR_LEAKED)
+		ret = fr_retire_check(rescue->victim);
 	if (ret)
 		return ret;
 
-	rescue->repairs_only = verdict != FR_STUCK;
+	rescue->repairs_only = verdict < FR_LEAKED;
 	ret = fr_undo(rescue, false);
 	if (ret < 0)
 		return ret;
 
 	/* Sound, but for a device of its that is in the hands of the dead. */
 	if (verdict == FR_SOUND && ret)
-		return FR_LEAKED;
+		return FR_HALF;
 
 	return verdict;
+}
+
+/* Before anything is touched: what is left that cannot be proven dead is not to lose what it uses. */
+static int fr_foresee(struct fr_rescue *rescue, int verdict)
+{
+	bool risk = rescue->options.force && rescue->options.risk_panic;
+
+	rescue->stays = verdict != FR_SOUND && !risk && fr_explain_stays(rescue, verdict);
+	if (!rescue->stays || !fr_retire_is_ghost(rescue->victim))
+		return 0;
+
+	fr_tell(FR_REFUSED, "%s cannot be proven dead, and stays", rescue->victim->name);
+	return -EBUSY;
+}
+
+/* Whether it has to stay; undone: what came of undoing. */
+static bool fr_must_stay(struct fr_rescue *rescue, int verdict, int undone)
+{
+	bool alive;
+
+	if (verdict == FR_HALF)
+		return false;
+
+	alive = rescue->stays || undone < 0 || rescue->kept_count || verdict == FR_LEAKED ||
+		fr_proof_check(rescue);
+	if (!alive || !rescue->options.force || !rescue->options.risk_panic)
+		return alive;
+
+	pr_warn("force: %s is freed although it may be alive: the kernel may panic at any time\n",
+		rescue->victim->name);
+	return false;
+}
+
+static int fr_stay(struct fr_rescue *rescue, int state)
+{
+	struct module *victim = rescue->victim;
+	int ret = fr_retire_is_ghost(victim) ? -EBUSY : 0;
+
+	if (ret)
+		fr_tell(FR_REFUSED, "%s cannot be proven dead, and stays", victim->name);
+	else
+		ret = fr_retire(victim);
+	if (ret) {
+		fr_victim_release(victim, state);
+		return ret;
+	}
+	fr_guard_forget(victim);
+	fr_undo_tell_kept(rescue);
+
+	return -EUCLEAN;
 }
 
 static int fr_make_removable(struct fr_rescue *rescue)
@@ -189,20 +251,25 @@ static int fr_make_removable(struct fr_rescue *rescue)
 		return 0;
 	}
 
-	ret = fr_victim_quarantine(victim, state, refs);
+	ret = fr_foresee(rescue, verdict);
+	if (!ret)
+		ret = fr_victim_quarantine(victim, state, refs);
 	if (ret)
 		return ret;
 
 	/* The loader first: its table may stay locked, and it helps whatever follows. */
 	ret = fr_loader_repair();
-	if (!ret)
-		ret = fr_undo(rescue, true);
+	if (ret) {
+		fr_victim_release(victim, state);
+		return ret;
+	}
+	ret = fr_undo(rescue, true);
 	if (!ret)
 		pr_info("nothing found of a known kind\n");
-	if (ret >= 0 && verdict == FR_STUCK)
-		ret = fr_proof_check(rescue);
-	if (ret >= 0)
-		ret = fr_victim_reset(victim, verdict != FR_STUCK);
+	if (fr_must_stay(rescue, verdict, ret))
+		return fr_stay(rescue, state);
+	if (ret >= 0 || verdict != FR_HALF)
+		ret = fr_victim_reset(victim, verdict == FR_HALF);
 	if (ret < 0) {
 		fr_victim_release(victim, state);
 		return ret;

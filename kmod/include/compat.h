@@ -53,7 +53,8 @@
 #define COMPAT_PRIVATE \
 	"module_use, module_param_attrs, idempotent, async_entry, worker, " \
 	"device_private, driver_private, subsys_private, kobj_map, " \
-	"char_device_struct, workqueue_struct, kmem_cache, " \
+	"char_device_struct, workqueue_struct, kmem_cache, slab, slab_sheaf, " \
+	"static_call_mod, static_key_mod, module_sect_attrs, execmem_cache, " \
 	"proc_dir_entry, debugfs_inode_info, kernfs_root, mutex, hrtimer_clock_base"
 
 /*
@@ -175,6 +176,34 @@ struct compat_module_use {
 	struct module *source;
 	struct module *target;
 };
+
+/*
+ * How many symbols a module exports; and none from then on. By v7.2 those for GPL only
+ * were no longer apart.
+ */
+static inline unsigned int compat_module_exports(const struct module *mod)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+	return mod->num_syms + mod->num_gpl_syms;
+#else
+	return mod->num_syms;
+#endif
+}
+
+static inline void compat_module_hide_exports(struct module *mod)
+{
+	mod->num_syms = 0;
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+	mod->num_gpl_syms = 0;
+#endif
+}
+
+/* trace_remove_event_call() is exported by v6.1, but not by v5.10. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 0)
+#define COMPAT_HAVE_REMOVE_EVENT 1
+#else
+#define COMPAT_HAVE_REMOVE_EVENT 0
+#endif
 
 /*
  * 9b9879fc0327 ("modules: catch concurrent module loads, treat them as
@@ -431,6 +460,19 @@ static inline struct task_struct *compat_kthread_stopper(struct task_struct *thr
 }
 
 /*
+ * What a kernel thread has of its own. e32cf5dfbe22 ("kthread: Generalize pf_io_worker so it
+ * can point to struct kthread") (in v5.17).
+ */
+static inline void *compat_kthread_private(const struct task_struct *task)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 17, 0)
+	return task->worker_private;
+#else
+	return (__force void *)task->set_child_tid;
+#endif
+}
+
+/*
  * 60443c88f3a8 ("kallsyms: Improve the performance of kallsyms_lookup_name()") (in
  * v6.2, and Debian's 6.1 is as quick): before, a name was searched for among all.
  */
@@ -594,6 +636,18 @@ static inline void compat_kernfs_unlock(struct kernfs_node *root, struct mutex *
 #error "v5.15 locks sysfs in a way of its own"
 #endif
 
+/* What kernfs adds to the count of those who use a node when it goes; and who waits for them. */
+#define COMPAT_KERNFS_BIAS (INT_MIN + 1)
+
+static inline wait_queue_head_t *compat_kernfs_waiters(struct kernfs_node *root)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+	return &((struct compat_kernfs_root *)root->dir.root)->deactivate_waitq;
+#else
+	return &root->dir.root->deactivate_waitq;
+#endif
+}
+
 /* The beginning of struct hrtimer_clock_base, no longer public in v7.3. */
 struct compat_hrtimer_clock_base {
 	void *cpu_base;
@@ -749,6 +803,133 @@ static inline int compat_dequeue_signal(sigset_t *others)
 
 	return ret;
 }
+
+/*
+ * The slab allocator: where struct page, later struct slab, has its cache and its free
+ * objects, and a cache its stride, the place of the link in a free object, its name and
+ * the word that encodes links. 5.17 to 6.1 had the two lists of struct slab the other way
+ * round. 2d517aa09bbc ("slab: add opt-in caching layer of percpu sheaves") (in v6.18): by
+ * v7.2 free objects of a processor are in arrays, and of a node in two lists of those.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#define COMPAT_SLAB_CACHE_AT 24
+#else
+#define COMPAT_SLAB_CACHE_AT 8
+#endif
+#define COMPAT_SLAB_FREE_AT 32
+#define COMPAT_CACHE_SIZE_AT 24
+#define COMPAT_CACHE_LINK_AT 40
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define COMPAT_HAVE_SHEAVES 1
+#define COMPAT_CACHE_NAME_AT 88
+#define COMPAT_CACHE_RANDOM_AT 176
+#define COMPAT_CACHE_BARNS_AT 208
+#define COMPAT_SHEAF_LIST_AT 0
+#define COMPAT_SHEAF_SIZE_AT 24
+#define COMPAT_SHEAF_OBJECTS_AT 32
+#else
+#define COMPAT_HAVE_SHEAVES 0
+#define COMPAT_CACHE_NAME_AT 96
+#define COMPAT_CACHE_RANDOM_AT 184
+#endif
+
+/*
+ * Free pages of a processor. 28f836b6777b ("mm/page_alloc: split per cpu page lists and
+ * zone stats") and 44042b449872 ("mm/page_alloc: allow high-order pages to be stored on
+ * the per-cpu lists") (both in v5.14): before, single pages only.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+#define compat_zone_pages(zone, cpu) per_cpu_ptr((zone)->per_cpu_pageset, cpu)
+/* The last lists are of the huge ones. */
+#define compat_pages_order(list) \
+	((list) < MIGRATE_PCPTYPES * (PAGE_ALLOC_COSTLY_ORDER + 1) ? (list) / MIGRATE_PCPTYPES : \
+	 (unsigned int)(PMD_SHIFT - PAGE_SHIFT))
+#else
+#define compat_zone_pages(zone, cpu) (&per_cpu_ptr((zone)->pageset, cpu)->pcp)
+#define compat_pages_order(list) 0U
+#endif
+
+/* 0ce20dd84089 ("mm: add Kernel Electric-Fence infrastructure") (in v5.12). */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)
+#include <linux/kfence.h>
+#define compat_is_kfence(address) is_kfence_address(address)
+#else
+#define compat_is_kfence(address) false
+#endif
+
+/* What do_init_module() allocates to free the init part: kernel/module/main.c. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#define COMPAT_INITFREE_PARTS 3
+#else
+#define COMPAT_INITFREE_PARTS 1
+#endif
+
+/* The tree by which an address is found in a module; how many nodes, and the i-th. */
+#ifdef CONFIG_MODULES_TREE_LOOKUP
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#define COMPAT_MODULE_TREE_NODES MOD_MEM_NUM_TYPES
+#define compat_module_tree_node(module, i) (&(module)->mem[i].mtn)
+#else
+#define COMPAT_MODULE_TREE_NODES 2
+#define compat_module_tree_node(module, i) \
+	((i) ? &(module)->init_layout.mtn : &(module)->core_layout.mtn)
+#endif
+#endif
+
+/*
+ * The n-th section of a module, as sysfs shows it: its address and its name; false after
+ * the last. 4b2c11e4aaf7 ("module: sysfs: Drop 'struct module_sect_attr'") (in v6.14).
+ */
+#ifdef CONFIG_KALLSYMS
+static inline bool compat_section(const struct module *mod, unsigned int n,
+				  unsigned long *address, const char **name)
+{
+	const struct attribute_group *group = (const void *)mod->sect_attrs;
+	struct bin_attribute *const *files = (struct bin_attribute *const *)group->bin_attrs;
+
+	if (!files || !files[n])
+		return false;
+
+	*name = files[n]->attr.name;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0)
+	*address = (unsigned long)files[n]->private;
+#else
+	*address = *(unsigned long *)(files[n] + 1);
+#endif
+	return true;
+}
+#endif
+
+/* A module's notes were in a folder of their own, whose object came first, until v6.14. */
+#define COMPAT_HAVE_NOTES_DIR (LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0))
+
+/* kernel/static_call_inline.c and kernel/jump_label.c, v5.10 to v7.3. */
+struct compat_static_call_mod {
+	struct compat_static_call_mod *next;
+	struct module *mod;
+	void *sites;
+};
+
+struct compat_static_key_mod {
+	struct compat_static_key_mod *next;
+	void *entries;
+	struct module *mod;
+};
+
+/* mm/execmem.c: 2e45474ab14f ("execmem: add support for cache of large ROX pages") (in v6.13). */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define COMPAT_HAVE_EXECMEM_CACHE 1
+
+#include <linux/maple_tree.h>
+
+struct compat_execmem_cache {
+	struct mutex mutex;
+	struct maple_tree busy_areas;
+	struct maple_tree free_areas;
+};
+#else
+#define COMPAT_HAVE_EXECMEM_CACHE 0
+#endif
 
 /*
  * Architectures: a block here is all that a new one needs.

@@ -73,6 +73,7 @@ def facts(**keys: Any) -> str:
         "holders": [],
         "registered": [],
         "rescue": None,
+        "retired": None,
         "refusals": [],
         "steps": [],
         "missing": [],

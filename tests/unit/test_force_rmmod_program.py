@@ -133,6 +133,20 @@ def test_json_is_json(kmod: Path, tree: Path) -> None:
     assert ask(kmod / "force-rmmod", "--module", path, "vms") == (3, f"{path}: No such file or directory")
 
 
+def test_the_risk_needs_both_words(kmod: Path, tree: Path) -> None:
+    make(kmod, tree, "force-rmmod")
+    program = kmod / "force-rmmod"
+    assert ask(program, "--risk-panic", "vms") == (
+        3,
+        "--risk-panic counts with --force only (--help tells more)",
+    )
+    assert ask(program, "--force", "--risk-panic", "vms") == (
+        3,
+        "the carried force_rmmod.ko has no parameter risk_panic: build a newer one",
+    )
+    assert ask(program, "--list", "vms") == (3, "--list takes no name (--help tells more)")
+
+
 class Here:
     """This host as a board, as far as one folder of it goes."""
 

@@ -183,18 +183,26 @@ def test_explained_as_data(bench: Bench) -> None:
     assert (missing["state"], missing["refcount"], missing["rescue"]) == (None, None, None)
 
 
-def test_refused_for_what_is_alive(bench: Bench) -> None:
-    """Found by the search of memory alone, which can be left out."""
+def test_retired_for_what_is_alive(bench: Bench) -> None:
+    """Found by the search of memory alone; without that nothing is proven."""
+    guest = bench.guest
     bench.load("faults", {"scenario": "sysrq"})
+    for options in ((), ("--no-scan",)):
+        assert bench.ask("--explain", *options, "faults")["rescue"] == "would be retired"
+    assert guest.initstate("faults") == "coming"
     answer = bench.ask("faults")
-    assert (answer["exit_code"], answer["reason"]) == (
+    assert (answer["exit_code"], answer["outcome"]) == (Exit.RETIRED, "retired")
+    assert answer["reason"].startswith("faults is faults~1 now, and stays (")
+    assert answer["refusals"] == []
+    again = bench.ask("faults~1")
+    assert (again["exit_code"], again["reason"]) == (
         Exit.CHECK_FAILED,
-        "1 references to faults are alive",
+        "faults~1 cannot be proven dead, and stays",
     )
-    assert (answer["steps"], answer["refusals"]) == ([], [answer["reason"]])
-    assert bench.guest.initstate("faults") == "coming"
-    assert bench.ask("--explain", "--no-scan", "faults")["rescue"] == "would be undone and reset"
-    assert bench.ask("--no-scan", "--keep", "faults")["outcome"] == "removable"
+    assert "faults~1: " in bench.force_rmmod("--list").output
+    bench.load("faults", {"scenario": "null"})
+    assert bench.ask("faults")["outcome"] == "rescued"
+    assert bench.ask("--risk-panic", "faults")["outcome"] == "usage"
 
 
 def test_told_in_words(bench: Bench) -> None:

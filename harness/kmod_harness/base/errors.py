@@ -21,6 +21,7 @@ class Exit(enum.IntEnum):
     CHECK_FAILED = 1  # a module did not do what was expected of it
     NO_VERDICT = 2  # the harness or the host failed: nothing is known about the module
     USAGE = 3  # the command line or a configuration file is wrong
+    RETIRED = 4  # a rescue: the module could not be proven dead, so it has another name, and stays
 
 
 class Failure(Exception):  # noqa: N818 (the common base of errors and of results)

@@ -13,6 +13,7 @@
 #include <linux/string.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
@@ -87,6 +88,17 @@ struct device *fr_devres_find(const struct module *victim, const unsigned long *
 	if (search.offset > 0)
 		fr_devices_each(fr_devres_look, &search);
 	return search.found;
+}
+
+void fr_devres_cover(struct device *dev, struct fr_extents *covered)
+{
+	struct list_head *node;
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->devres_lock, flags);
+	list_for_each(node, &dev->devres_head)
+		fr_extents_add_object(covered, node);
+	spin_unlock_irqrestore(&dev->devres_lock, flags);
 }
 
 bool fr_devres_covers(struct device *dev, const void *object)

@@ -56,7 +56,10 @@ struct file_system_type *fr_files_mounted(const struct module *victim, int n);
  */
 int fr_holders_tell(struct fr_rescue *rescue);
 
-/* Both: 0, or -EBUSY if there is anybody; with force only if a task runs in it. */
+/*
+ * Both: 0, or -EBUSY if there is anybody; with force only if a task runs in it, and
+ * otherwise how many hold it.
+ */
 int fr_holders_check(struct fr_rescue *rescue, bool but_waiters);
 
 /*
@@ -67,14 +70,30 @@ int fr_scan(struct fr_rescue *rescue);
 void fr_scan_forget(struct fr_rescue *rescue);
 bool fr_scan_done(const struct fr_rescue *rescue);
 
+/*
+ * scan.c: the words that lead into any of these extents, at most so many; how many, or
+ * an errno. Left out is, beside what always is, memory of ours.
+ */
+struct fr_extents;
+
+long fr_scan_for(struct fr_rescue *rescue, const struct fr_extents *wanted, const void *ours,
+		 size_t size, unsigned long **words, size_t limit);
+
+/*
+ * world.c: how many references to the victim are alive or cannot be explained, or an
+ * errno if that cannot be told. cover, if not NULL, adds what is going to be undone.
+ */
+int fr_world_judge(struct fr_rescue *rescue, void (*cover)(struct fr_rescue *rescue,
+							    struct fr_extents *covered));
+
 /* Calls fn for each word that still does, by an address of the direct map, as above. */
 int fr_scan_each(struct fr_rescue *rescue, fr_word_fn *fn, void *data);
 
 /* proof.c: whether memory is somebody's variable, neither allocated nor the victim's. */
 bool fr_proof_is_static(const struct module *victim, unsigned long address);
 
-/* 0, or -EBUSY if one of them is certainly alive. Before the victim is freed. */
-int fr_proof_check(struct fr_rescue *rescue);
+/* Whether anything that leads into the victim may be alive. Before it is freed. */
+bool fr_proof_check(struct fr_rescue *rescue);
 
 /* The slab object that a word lies in, or false. */
 struct fr_object {
@@ -96,6 +115,10 @@ bool fr_proof_is_described(unsigned long value);
  */
 int fr_owners_check(struct fr_rescue *rescue);
 
+/* The variable of the victim's that an address lies in, as its symbol table tells. */
+bool fr_owners_variable_at(const struct module *victim, unsigned long address,
+			   unsigned long *start, unsigned long *size);
+
 /*
  * devres.c: a device with a driver of the victim's for which devres keeps something
  * that begins with these words; with a reference; or NULL.
@@ -103,6 +126,9 @@ int fr_owners_check(struct fr_rescue *rescue);
 #define FR_DEVRES_WORDS 2
 struct device *fr_devres_find(const struct module *victim, const unsigned long *words,
 			      size_t count);
+
+/* Adds all that devres keeps for a device. */
+void fr_devres_cover(struct device *dev, struct fr_extents *covered);
 
 /* Whether an object lies in what devres keeps for a device. */
 bool fr_devres_covers(struct device *dev, const void *object);

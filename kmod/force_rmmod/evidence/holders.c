@@ -419,12 +419,10 @@ int fr_holders_check(struct fr_rescue *rescue, bool but_waiters)
 		fr_tell(FR_REFUSED, "a living task runs in %s", rescue->victim->name);
 	if (held < 0)
 		return held;
-	/* The count is reset: one more reference given back, and rmmod finds it too small. */
 	if (held && force)
-		pr_warn("force: %s is given up although it is in use: remove it before that ends\n",
-			rescue->victim->name);
+		pr_warn("force: %s is given up although it is in use\n", rescue->victim->name);
 	else if (held)
 		fr_tell(FR_REFUSED, "%s is in use", rescue->victim->name);
 
-	return inside || (held && !force) ? -EBUSY : 0;
+	return inside || (held && !force) ? -EBUSY : held;
 }

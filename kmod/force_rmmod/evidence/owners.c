@@ -89,6 +89,19 @@ static const Elf_Sym *fr_owners_variable(const struct module *victim, unsigned l
 	return NULL;
 }
 
+bool fr_owners_variable_at(const struct module *victim, unsigned long address,
+			   unsigned long *start, unsigned long *size)
+{
+	const Elf_Sym *variable = fr_owners_variable(victim, address);
+
+	if (!variable)
+		return false;
+
+	*start = variable->st_value;
+	*size = variable->st_size;
+	return true;
+}
+
 /* Whether a variable names the victim as the owner of something of another kind. */
 static bool fr_owners_is_unknown(const struct module *victim, const Elf_Sym *variable)
 {

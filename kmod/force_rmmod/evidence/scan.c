@@ -24,11 +24,13 @@
 #include <linux/vmalloc.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "facts.h"
 #include "kernel/kernel.h"
 #include "victim/victim.h"
 
 #define FR_SCAN_LIMIT 65536
+#define FR_SCAN_SIZE (FR_SCAN_LIMIT * sizeof(unsigned long *))
 /* Free blocks are not larger in any version. */
 #define FR_SCAN_ORDER 11
 
@@ -38,11 +40,18 @@ struct fr_frames {
 	size_t count, limit;
 };
 
+/* What is wanted lies in two places: where modules are, and in the direct map. */
+enum { FR_SCAN_MODULES, FR_SCAN_DIRECT, FR_SCAN_PLACES };
+
 struct fr_scan {
-	const struct module *victim;
-	struct fr_scanned *found;
-	unsigned long low, span;	/* everything of the victim lies there */
+	struct fr_rescue *rescue;
+	const struct fr_extents *wanted;
+	struct {
+		unsigned long low, span;
+	} places[FR_SCAN_PLACES];
 	struct fr_frames skipped;
+	unsigned long **words;		/* that lead there */
+	size_t count, limit;
 	unsigned long *buffer;		/* one page */
 	unsigned long pages;		/* read so far */
 };
@@ -94,7 +103,7 @@ static int fr_scan_compare(const void *left, const void *right)
 	return a < b ? -1 : a > b;
 }
 
-static int fr_scan_skip_all(struct fr_scan *scan)
+static int fr_scan_skip_all(struct fr_scan *scan, const void *ours, size_t size)
 {
 	struct fr_frames *frames = &scan->skipped;
 	struct task_struct *process, *task;
@@ -104,14 +113,18 @@ static int fr_scan_skip_all(struct fr_scan *scan)
 		frames->limit += THREAD_SIZE / PAGE_SIZE;
 	rcu_read_unlock();
 	/* Some for tasks that come meanwhile. */
-	frames->limit += frames->limit / 4 + 64;
-	frames->limit += fr_scan_module_pages(scan->victim) + fr_scan_module_pages(THIS_MODULE);
+	frames->limit += frames->limit / 4 + 64 + (size + FR_SCAN_SIZE) / PAGE_SIZE + 4;
+	frames->limit += fr_scan_module_pages(scan->rescue->victim) +
+			 fr_scan_module_pages(THIS_MODULE);
 	frames->numbers = kvmalloc_array(frames->limit, sizeof(*frames->numbers), GFP_KERNEL);
 	if (!frames->numbers)
 		return -ENOMEM;
 
-	fr_scan_skip_module(frames, scan->victim);
+	fr_scan_skip_module(frames, scan->rescue->victim);
 	fr_scan_skip_module(frames, THIS_MODULE);
+	fr_scan_skip(frames, ours, size);
+	fr_scan_skip(frames, scan->rescue->scanned.words,
+		     scan->rescue->scanned.words ? FR_SCAN_SIZE : 0);
 	rcu_read_lock();
 	for_each_process_thread(process, task)
 		fr_scan_skip(frames, READ_ONCE(task->stack), THREAD_SIZE);
@@ -129,6 +142,15 @@ static bool fr_scan_is_skipped(const struct fr_scan *scan, unsigned long pfn)
 
 /* ---- the walk ---- */
 
+static bool fr_scan_wants(const struct fr_scan *scan, unsigned long word)
+{
+	if (word - scan->places[FR_SCAN_MODULES].low >= scan->places[FR_SCAN_MODULES].span &&
+	    word - scan->places[FR_SCAN_DIRECT].low >= scan->places[FR_SCAN_DIRECT].span)
+		return false;
+
+	return fr_extents_find(scan->wanted, word);
+}
+
 static void fr_scan_page(struct fr_scan *scan, unsigned long pfn, unsigned long *page)
 {
 	unsigned long *word, *end = scan->buffer + PAGE_SIZE / sizeof(*word);
@@ -139,13 +161,14 @@ static void fr_scan_page(struct fr_scan *scan, unsigned long pfn, unsigned long 
 
 	scan->pages++;
 	for (word = scan->buffer; word < end; word++) {
-		if (*word - scan->low >= scan->span || !fr_victim_has(scan->victim, (void *)*word))
+		if (!fr_scan_wants(scan, *word))
 			continue;
 		if (!looked && (fr_scan_is_skipped(scan, pfn) || page == scan->buffer))
 			return;
 		looked = true;
-		if (scan->found->count < FR_SCAN_LIMIT)
-			scan->found->words[scan->found->count++] = page + (word - scan->buffer);
+		if (scan->count < scan->limit)
+			scan->words[scan->count] = page + (word - scan->buffer);
+		scan->count++;
 	}
 }
 
@@ -186,19 +209,23 @@ static int fr_scan_range(struct resource *range, void *data)
 
 static void fr_scan_bounds(struct fr_scan *scan)
 {
-	unsigned long base, high = 0;
-	size_t size;
-	int type;
+	const struct fr_extent *extent, *end = scan->wanted->list + scan->wanted->count;
+	unsigned long low, high;
+	int place;
 
-	scan->low = ULONG_MAX;
-	for (type = 0; type < MOD_MEM_NUM_TYPES; type++) {
-		base = (unsigned long)compat_module_mem(scan->victim, type, &size);
-		if (!base || !size)
-			continue;
-		scan->low = min(scan->low, base);
-		high = max(high, base + size);
+	for (place = 0; place < FR_SCAN_PLACES; place++) {
+		low = ULONG_MAX;
+		high = 0;
+		for (extent = scan->wanted->list; extent < end; extent++) {
+			if (compat_is_module_address((void *)extent->start) !=
+			    (place == FR_SCAN_MODULES))
+				continue;
+			low = min(low, extent->start);
+			high = max(high, extent->end);
+		}
+		scan->places[place].low = low;
+		scan->places[place].span = high ? high - low : 0;
 	}
-	scan->span = high - scan->low;
 }
 
 static int fr_scan_walk(struct fr_scan *scan)
@@ -206,6 +233,7 @@ static int fr_scan_walk(struct fr_scan *scan)
 	unsigned long start = jiffies;
 	int ret;
 
+	fr_scan_bounds(scan);
 	ret = walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0,
 				  ~0ULL, scan, fr_scan_range);
 	if (ret < 0) {
@@ -214,13 +242,31 @@ static int fr_scan_walk(struct fr_scan *scan)
 	}
 
 	pr_info("scan: %lu MiB read in %u ms, %zu words lead into %s\n",
-		scan->pages >> (20 - PAGE_SHIFT), jiffies_to_msecs(jiffies - start),
-		scan->found->count, scan->victim->name);
-	if (scan->found->count < FR_SCAN_LIMIT)
+		scan->pages >> (20 - PAGE_SHIFT), jiffies_to_msecs(jiffies - start), scan->count,
+		scan->rescue->victim->name);
+	if (scan->count < scan->limit)
 		return 0;
 
 	fr_tell(FR_REFUSED, "no more than that can be judged; scan=0 does without");
 	return -EOPNOTSUPP;
+}
+
+long fr_scan_for(struct fr_rescue *rescue, const struct fr_extents *wanted, const void *ours,
+		 size_t size, unsigned long **words, size_t limit)
+{
+	struct fr_scan scan = {
+		.rescue = rescue, .wanted = wanted, .words = words, .limit = limit,
+	};
+	int ret;
+
+	scan.buffer = (unsigned long *)__get_free_page(GFP_KERNEL);
+	ret = scan.buffer ? fr_scan_skip_all(&scan, ours, size) : -ENOMEM;
+	if (!ret)
+		ret = fr_scan_walk(&scan);
+
+	kvfree(scan.skipped.numbers);
+	free_page((unsigned long)scan.buffer);
+	return ret ? ret : scan.count;
 }
 
 void fr_scan_forget(struct fr_rescue *rescue)
@@ -232,27 +278,35 @@ void fr_scan_forget(struct fr_rescue *rescue)
 int fr_scan(struct fr_rescue *rescue)
 {
 	struct fr_scanned *found = &rescue->scanned;
-	struct fr_scan scan = { .victim = rescue->victim, .found = found };
-	int ret;
+	struct fr_extent list[MOD_MEM_NUM_TYPES];
+	struct fr_extents wanted = { list, .limit = ARRAY_SIZE(list) };
+	unsigned long start;
+	long count;
+	size_t size;
+	int type;
 
 	fr_scan_forget(rescue);
 	if (!rescue->options.scan)
 		return 0;
 
-	scan.buffer = (unsigned long *)__get_free_page(GFP_KERNEL);
-	found->words = kvmalloc_array(FR_SCAN_LIMIT, sizeof(*found->words), GFP_KERNEL);
-	ret = scan.buffer && found->words ? fr_scan_skip_all(&scan) : -ENOMEM;
-	if (!ret) {
-		fr_scan_bounds(&scan);
-		ret = fr_scan_walk(&scan);
+	for (type = 0; type < MOD_MEM_NUM_TYPES; type++) {
+		start = (unsigned long)compat_module_mem(rescue->victim, type, &size);
+		if (start && size)
+			fr_extents_add(&wanted, start, start + size);
 	}
+	fr_extents_sort(&wanted);
 
-	kvfree(scan.skipped.numbers);
-	free_page((unsigned long)scan.buffer);
-	if (ret)
+	found->words = kvmalloc(FR_SCAN_SIZE, GFP_KERNEL);
+	if (!found->words)
+		return -ENOMEM;
+
+	count = fr_scan_for(rescue, &wanted, NULL, 0, found->words, FR_SCAN_LIMIT);
+	if (count < 0)
 		fr_scan_forget(rescue);
+	else
+		found->count = count;
 
-	return ret;
+	return count < 0 ? count : 0;
 }
 
 bool fr_scan_done(const struct fr_rescue *rescue)

@@ -150,6 +150,13 @@ static void fr_guard_going(struct module *mod)
 	wake_up_all(&fr_guarded_gone);
 }
 
+void fr_guard_forget(struct module *mod)
+{
+	mutex_lock(&fr_guarded_lock);
+	fr_guard_going(mod);
+	mutex_unlock(&fr_guarded_lock);
+}
+
 static int fr_guard_event(struct notifier_block *block, unsigned long event, void *data)
 {
 	mutex_lock(&fr_guarded_lock);

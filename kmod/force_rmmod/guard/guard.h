@@ -141,4 +141,7 @@ void fr_params_free(struct fr_guarded *guarded);
 int fr_guard_init(const struct fr_options *options);
 void fr_guard_exit(void);
 
+/* guard.c: a module that stays for ever is guarded no more. */
+void fr_guard_forget(struct module *mod);
+
 #endif

@@ -47,7 +47,7 @@ static int fr_guard_clear(void *data)
 	if (ret >= 0)
 		ret = fr_holders_check(rescue, false);
 	if (!ret)
-		ret = fr_proof_check(rescue);
+		ret = fr_scan_done(rescue) && fr_proof_check(rescue) ? -EBUSY : 0;
 
 	return ret;
 }
@@ -89,7 +89,7 @@ static int fr_guard_try(struct fr_call *call)
 {
 	struct fr_death death = {
 		.call = call,
-		.rescue = { .victim = call->mod, .options = *fr_run_options },
+		.rescue = { .victim = call->mod, .guarded = true, .options = *fr_run_options },
 	};
 	bool force = death.rescue.options.force;
 	int ret;

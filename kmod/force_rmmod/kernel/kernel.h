@@ -29,6 +29,13 @@ bool fr_peek(void *to, const void *from, size_t size);
 
 void *fr_lookup_name(const char *symbol, size_t size);
 
+/* The same of a variable that not every kernel has: NULL is no error then. */
+#define fr_lookup_maybe(symbol, size) ({ \
+	FR_SYMBOL(symbol); \
+	fr_lookup_quietly(symbol, size); \
+})
+void *fr_lookup_quietly(const char *symbol, size_t size);
+
 /* Gives back what was allocated to make look-ups fast; any can still follow. */
 void fr_lookup_forget(void);
 

@@ -37,7 +37,7 @@ struct fr_known {
 	bool handed;	/* over, so its size is still to be checked */
 };
 
-static struct fr_known fr_known[64];
+static struct fr_known fr_known[96];
 
 /* The entry of a symbol, an empty one if it is new, or NULL if there is no room. */
 static struct fr_known *fr_known_entry(const char *symbol)
@@ -165,7 +165,7 @@ static void *fr_lookup_find(const char *symbol)
 	return address ? address : fr_lookup_ask(symbol);
 }
 
-void *fr_lookup_name(const char *symbol, size_t size)
+static void *fr_lookup_any(const char *symbol, size_t size, bool quiet)
 {
 	struct fr_known *known = fr_known_entry(symbol);
 	static char nothing;
@@ -187,11 +187,22 @@ void *fr_lookup_name(const char *symbol, size_t size)
 	}
 	known->handed = false;
 	if (!known->address || !fr_lookup_confirms(known->address, symbol, size)) {
-		fr_tell_missing(symbol);
+		if (!quiet)
+			fr_tell_missing(symbol);
 		known->address = NULL;
 	}
 
 	return known->address;
+}
+
+void *fr_lookup_name(const char *symbol, size_t size)
+{
+	return fr_lookup_any(symbol, size, false);
+}
+
+void *fr_lookup_quietly(const char *symbol, size_t size)
+{
+	return fr_lookup_any(symbol, size, true);
 }
 
 /* One "name:address", the address in hexadecimal digits. */

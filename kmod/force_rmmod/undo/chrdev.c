@@ -15,6 +15,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -114,11 +115,25 @@ static int fr_cdev_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_cdev_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct compat_probe *probe = NULL;
+	unsigned int bucket = 0;
+	struct cdev *cdev;
+
+	mutex_lock(fr_chrdevs_lock);
+	while ((cdev = fr_cdev_next(&probe, &bucket)))
+		if (cdev == object)
+			fr_extents_add_object(covered, probe);
+	mutex_unlock(fr_chrdevs_lock);
+}
+
 const struct fr_kind fr_kind_cdev = {
 	.name = "character device",
 	.stage = FR_ENTRANCE,
 	.find = fr_cdev_find,
 	.undo = fr_cdev_undo,
+	.cover = fr_cdev_cover,
 };
 
 /* ---- regions ---- */

@@ -16,6 +16,8 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 
+#include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -63,6 +65,7 @@ static int fr_class_undo(struct fr_rescue *rescue, void *object)
 const struct fr_kind fr_kind_class = {
 	.name = "class",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_class_find,
 	.undo = fr_class_undo,
 };
@@ -128,6 +131,14 @@ static int fr_device_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_device_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct device *dev = object;
+
+	fr_devres_cover(dev, covered);
+	fr_sysfs_cover(&dev->kobj, covered);
+}
+
 static void fr_device_put(void *object)
 {
 	put_device(object);
@@ -136,8 +147,10 @@ static void fr_device_put(void *object)
 const struct fr_kind fr_kind_device = {
 	.name = "device",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_device_find,
 	.check = fr_device_check,
 	.undo = fr_device_undo,
+	.cover = fr_device_cover,
 	.put = fr_device_put,
 };

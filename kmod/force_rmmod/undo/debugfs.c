@@ -15,6 +15,7 @@
 #include <linux/spinlock.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 
@@ -73,6 +74,28 @@ static int fr_debugfs_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+/* Its inode, and those of what is in it. */
+static void fr_debugfs_cover_tree(struct dentry *dentry, struct fr_extents *covered, int depth)
+{
+	struct dentry *child;
+
+	fr_extents_add_object(covered, dentry);
+	fr_extents_add_object(covered, d_inode(dentry));
+	fr_extents_add_object(covered, (void *)((unsigned long)READ_ONCE(dentry->d_fsdata) & ~1UL));
+	if (!depth)
+		return;
+
+	spin_lock_nested(&dentry->d_lock, DENTRY_D_LOCK_NESTED);
+	compat_for_each_child(child, dentry)
+		fr_debugfs_cover_tree(child, covered, depth - 1);
+	spin_unlock(&dentry->d_lock);
+}
+
+static void fr_debugfs_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	fr_debugfs_cover_tree(object, covered, FR_DEBUGFS_DEPTH);
+}
+
 static void fr_debugfs_put(void *object)
 {
 	dput(object);
@@ -83,5 +106,6 @@ const struct fr_kind fr_kind_debugfs = {
 	.stage = FR_ENTRANCE,
 	.find = fr_debugfs_find,
 	.undo = fr_debugfs_undo,
+	.cover = fr_debugfs_cover,
 	.put = fr_debugfs_put,
 };

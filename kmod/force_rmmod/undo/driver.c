@@ -14,6 +14,8 @@
 #include <linux/module.h>
 #include <linux/spinlock.h>
 
+#include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -104,7 +106,7 @@ static int fr_driver_check(struct fr_rescue *rescue, void *object)
 
 	if (!klist_node_attached(&priv->knode_bus)) {
 		pr_err("driver %s: somebody died who unregistered it\n", drv->name);
-		return -EOPNOTSUPP;
+		return -ENOTRECOVERABLE;
 	}
 
 	return driver_for_each_device(drv, NULL, rescue->victim, fr_driver_check_device);
@@ -119,10 +121,28 @@ static int fr_driver_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+/* What its devices have for it goes when they are unbound. */
+static int fr_driver_cover_device(struct device *dev, void *data)
+{
+	unsigned long word = (unsigned long)&dev->driver_data;
+
+	fr_extents_add(data, word, word + sizeof(dev->driver_data));
+	fr_devres_cover(dev, data);
+	return 0;
+}
+
+static void fr_driver_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	if (driver_for_each_device(object, NULL, covered, fr_driver_cover_device))
+		return;
+}
+
 const struct fr_kind fr_kind_driver = {
 	.name = "driver",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_driver_find,
 	.check = fr_driver_check,
 	.undo = fr_driver_undo,
+	.cover = fr_driver_cover,
 };

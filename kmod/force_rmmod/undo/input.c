@@ -123,6 +123,7 @@ static void fr_input_put(void *object)
 const struct fr_kind fr_kind_input = {
 	.name = "input device",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_input_find,
 	.check = fr_input_check,
 	.undo = fr_input_undo,
@@ -184,6 +185,7 @@ static int fr_input_allocated_undo(struct fr_rescue *rescue, void *object)
 const struct fr_kind fr_kind_input_allocated = {
 	.name = "unregistered input device",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_input_allocated_find,
 	.undo = fr_input_allocated_undo,
 };

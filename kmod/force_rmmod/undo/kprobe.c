@@ -16,6 +16,7 @@
 #include <linux/string.h>
 #include <linux/tracepoint.h>
 
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -180,6 +181,19 @@ static int fr_tracepoint_undo(struct fr_rescue *rescue, void *object)
 	return ret;
 }
 
+/* The list of probes, and the call that the tracepoint makes if there is only one. */
+static void fr_tracepoint_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct tracepoint *tp = ((struct fr_tracepoint *)object)->tp;
+#ifdef CONFIG_HAVE_STATIC_CALL
+	unsigned long call = (unsigned long)__va(__pa_symbol(tp->static_call_key));
+
+	if (!compat_is_module_address(tp->static_call_key))
+		fr_extents_add(covered, call, call + sizeof(*tp->static_call_key));
+#endif
+	fr_extents_add_object(covered, READ_ONCE(tp->funcs));
+}
+
 static void fr_tracepoint_put(void *object)
 {
 	kfree(object);
@@ -190,5 +204,6 @@ const struct fr_kind fr_kind_tracepoint = {
 	.stage = FR_ACTIVE,
 	.find = fr_tracepoint_find,
 	.undo = fr_tracepoint_undo,
+	.cover = fr_tracepoint_cover,
 	.put = fr_tracepoint_put,
 };

@@ -119,6 +119,7 @@ static int fr_cache_undo(struct fr_rescue *rescue, void *object)
 const struct fr_kind fr_kind_cache = {
 	.name = "slab cache",
 	.stage = FR_STORE,
+	.frees = true,
 	.find = fr_cache_find,
 	.undo = fr_cache_undo,
 };

@@ -7,6 +7,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -48,9 +49,21 @@ static int fr_misc_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_misc_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct device *dev = ((struct miscdevice *)object)->this_device;
+
+	if (!dev)
+		return;
+
+	fr_extents_add_object(covered, dev);
+	fr_sysfs_cover(&dev->kobj, covered);
+}
+
 const struct fr_kind fr_kind_misc = {
 	.name = "misc device",
 	.stage = FR_ENTRANCE,
 	.find = fr_misc_find,
 	.undo = fr_misc_undo,
+	.cover = fr_misc_cover,
 };

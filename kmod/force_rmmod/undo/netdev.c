@@ -14,6 +14,7 @@
 #include <net/net_namespace.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -64,9 +65,16 @@ static int fr_netdev_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_netdev_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	fr_sysfs_cover(&((struct net_device *)object)->dev.kobj, covered);
+}
+
 const struct fr_kind fr_kind_netdev = {
 	.name = "network device",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_netdev_find,
 	.undo = fr_netdev_undo,
+	.cover = fr_netdev_cover,
 };

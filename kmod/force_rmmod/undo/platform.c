@@ -13,7 +13,11 @@
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
 
+#include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -90,6 +94,41 @@ static int fr_platform_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_platform_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct device *dev = object;
+
+	fr_devres_cover(dev, covered);
+	fr_sysfs_cover(&dev->kobj, covered);
+}
+
+/*
+ * Its directory in sysfs, as others see it too, gets another name; nobody is waited for.
+ * One on its way out is left alone. The link on its bus does not follow by itself.
+ */
+static void fr_platform_rename(void *object)
+{
+	struct device *dev = object;
+	struct kset *bus = bus_get_kset((struct bus_type *)&platform_bus_type);
+	struct compat_subsys_private *priv = container_of(bus, struct compat_subsys_private, subsys);
+	struct kernfs_node *node = dev->kobj.sd;
+	char old[64], new[80];
+	int number, ret = -EEXIST;
+
+	if (!node || atomic_read(&node->active) < 0 || !dev->kobj.state_in_sysfs)
+		return;
+
+	strscpy(old, dev_name(dev), sizeof(old));
+	for (number = 1; ret == -EEXIST && number < 1000; number++) {
+		snprintf(new, sizeof(new), "%s~%d", old, number);
+		ret = device_rename(dev, new);
+	}
+	if (!ret && priv->devices_kset)
+		ret = sysfs_rename_link(&priv->devices_kset->kobj, &dev->kobj, old, new);
+	if (!ret)
+		pr_info("device %s is %s now\n", old, new);
+}
+
 static void fr_platform_put(void *object)
 {
 	put_device(object);
@@ -98,8 +137,11 @@ static void fr_platform_put(void *object)
 const struct fr_kind fr_kind_platform = {
 	.name = "platform device",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_platform_find,
 	.check = fr_platform_check,
 	.undo = fr_platform_undo,
+	.cover = fr_platform_cover,
+	.rename = fr_platform_rename,
 	.put = fr_platform_put,
 };

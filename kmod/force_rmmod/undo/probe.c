@@ -27,6 +27,8 @@
 #include <linux/sysfs.h>
 #include <linux/wait.h>
 
+#include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "facts.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
@@ -71,6 +73,14 @@ static int fr_probe_collect(struct device *dev, void *data)
 		get_device(dev);
 
 	return ret;
+}
+
+static void fr_probe_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct device *dev = object;
+
+	fr_devres_cover(dev, covered);
+	fr_sysfs_cover(&dev->kobj, covered);
 }
 
 static void fr_probe_put(void *object)
@@ -190,12 +200,14 @@ int fr_probe_check_lock(const struct module *victim, struct device *dev)
 {
 	if (fr_probe_is_leaving(dev)) {
 		pr_err("device %s: somebody died who unregistered it\n", dev_name(dev));
-		return -EOPNOTSUPP;
+		return -ENOTRECOVERABLE;
 	}
 	if (fr_probe_is_half(dev, victim) || fr_tasks_can_lock(&dev->mutex, dev_name(dev)))
 		return 0;
 
-	return -EBUSY;
+	return fr_tasks_lock(&dev->mutex, (char *)dev - FR_PROBE_BEFORE,
+			     FR_PROBE_BEFORE + sizeof(*dev)) == FR_LOCK_DEAD ? -ENOTRECOVERABLE :
+									       -EBUSY;
 }
 
 static int fr_probe_check(struct fr_rescue *rescue, void *object)
@@ -290,9 +302,11 @@ static struct device *fr_probe_device(void *object)
 const struct fr_kind fr_kind_half_probed = {
 	.name = "half-probed device",
 	.stage = FR_REPAIR,
+	.frees = true,
 	.find = fr_probe_find,
 	.check = fr_probe_check,
 	.undo = fr_probe_undo,
 	.unbinds = fr_probe_device,
+	.cover = fr_probe_cover,
 	.put = fr_probe_put,
 };

@@ -17,6 +17,7 @@
 #include <net/net_namespace.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -157,9 +158,19 @@ static int fr_sysctl_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_sysctl_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	const struct ctl_table_header *header = object;
+	unsigned long start, size;
+
+	if (fr_owners_variable_at(rescue->victim, (unsigned long)header->ctl_table, &start, &size))
+		fr_extents_add(covered, start, start + size);
+}
+
 const struct fr_kind fr_kind_sysctl = {
 	.name = "sysctl table",
 	.stage = FR_ENTRANCE,
 	.find = fr_sysctl_find,
 	.undo = fr_sysctl_undo,
+	.cover = fr_sysctl_cover,
 };

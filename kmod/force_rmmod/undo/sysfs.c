@@ -6,6 +6,9 @@
  * own objects go with them; what counts is one below an object that was there
  * before the victim. If the folder of a named group is younger than the victim,
  * all of the group goes; otherwise only the file.
+ *
+ * Who died while reading or writing one holds it for ever, and whoever removes it waits
+ * for that. What is held so is given back, if nobody living can be who holds it.
  */
 #include <linux/kernel.h>
 #include <linux/kernfs.h>
@@ -14,12 +17,18 @@
 #include <linux/rbtree.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
+#include <linux/wait.h>
 
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
 
 #define FR_SYSFS_DEPTH 24
+
+/* How often, and when, it is looked whether anybody living uses an attribute. */
+#define FR_SYSFS_ROUNDS 10
+#define FR_SYSFS_PAUSE_MS 10
 
 struct fr_sysfs_walk {
 	struct fr_rescue *rescue;
@@ -82,6 +91,32 @@ static int fr_sysfs_walk_all(struct fr_sysfs_walk *walk)
 	return ret;
 }
 
+static void fr_sysfs_cover_nodes(struct kernfs_node *node, struct fr_extents *covered, int depth)
+{
+	struct rb_node *rb;
+
+	fr_extents_add(covered, (unsigned long)&node->priv, (unsigned long)(&node->priv + 1));
+	if (kernfs_type(node) != KERNFS_DIR || !depth)
+		return;
+	for (rb = rb_first(&node->dir.children); rb; rb = rb_next(rb))
+		fr_sysfs_cover_nodes(rb_entry(rb, struct kernfs_node, rb), covered, depth - 1);
+}
+
+void fr_sysfs_cover(struct kobject *kobj, struct fr_extents *covered)
+{
+	struct kernfs_node *root = compat_kernfs_parent(kernel_kobj->sd);
+	struct mutex *lock = NULL;
+
+	if (COMPAT_HAVE_KERNFS_MUTEX)
+		lock = fr_lookup("kernfs_mutex", sizeof(*lock));
+	if (!kobj->sd || (COMPAT_HAVE_KERNFS_MUTEX && !lock) ||
+	    !fr_try(compat_kernfs_trylock(root, lock)))
+		return;
+
+	fr_sysfs_cover_nodes(kobj->sd, covered, FR_SYSFS_DEPTH);
+	compat_kernfs_unlock(root, lock);
+}
+
 /* ---- attributes ---- */
 
 /* The folder of an object is the object's own, that of a named group is not. */
@@ -137,7 +172,7 @@ static int fr_sysfs_check(struct fr_rescue *rescue, void *object)
 	const char *group;
 
 	fr_sysfs_object(compat_kernfs_parent(node), &group);
-	return group && fr_sysfs_is_binary(node) ? -EOPNOTSUPP : 0;
+	return group && fr_sysfs_is_binary(node) ? -ENOTRECOVERABLE : 0;
 }
 
 static int fr_sysfs_undo(struct fr_rescue *rescue, void *object)
@@ -163,6 +198,15 @@ static int fr_sysfs_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+/* Its group, if it goes as a whole. */
+static void fr_sysfs_cover_attribute(struct fr_rescue *rescue, void *object,
+				     struct fr_extents *covered)
+{
+	struct kernfs_node *node = object;
+
+	fr_extents_add(covered, (unsigned long)&node->priv, (unsigned long)(&node->priv + 1));
+}
+
 static void fr_sysfs_put(void *object)
 {
 	kernfs_put(object);
@@ -174,6 +218,91 @@ const struct fr_kind fr_kind_sysfs = {
 	.find = fr_sysfs_find,
 	.check = fr_sysfs_check,
 	.undo = fr_sysfs_undo,
+	.cover = fr_sysfs_cover_attribute,
+	.put = fr_sysfs_put,
+};
+
+/* ---- readers and writers that died ---- */
+
+/* Who reads or writes an attribute holds it; taken away meanwhile, it counts from below. */
+static int fr_reader_count(const struct kernfs_node *node)
+{
+	int active = atomic_read(&node->active);
+
+	return active < 0 ? active - COMPAT_KERNFS_BIAS : active;
+}
+
+static int fr_reader_collect(struct fr_sysfs_walk *walk, struct kernfs_node *folder,
+			     struct kernfs_node *node)
+{
+	int ret;
+
+	if (kernfs_type(node) != KERNFS_FILE ||
+	    !fr_victim_has(walk->rescue->victim, node->priv) || fr_reader_count(node) <= 0)
+		return 0;
+
+	ret = fr_found(walk->finds, node, node->id, "%s, %d times", node->name,
+		       fr_reader_count(node));
+	if (!ret)
+		kernfs_get(node);
+
+	return ret;
+}
+
+static int fr_reader_find(struct fr_rescue *rescue, struct fr_finds *finds)
+{
+	struct fr_sysfs_walk walk = { rescue, finds, fr_reader_collect };
+
+	return fr_sysfs_walk_all(&walk);
+}
+
+struct fr_reader {
+	const struct module *victim;
+	const struct kernfs_node *node;
+};
+
+/* Who is alive and holds it is in the victim's code, or about to call it or return from it. */
+static bool fr_reader_is_there(unsigned long word, bool waiting, const void *data)
+{
+	const struct fr_reader *reader = data;
+
+	return within_module_mem_type(word, reader->victim, MOD_TEXT) ||
+	       word == (unsigned long)reader->node || word == (unsigned long)reader->node->priv;
+}
+
+static int fr_reader_check(struct fr_rescue *rescue, void *object)
+{
+	const struct fr_reader reader = { rescue->victim, object };
+	const struct fr_stack_query query = { fr_reader_is_there, &reader };
+	int round;
+
+	for (round = 0; round < FR_SYSFS_ROUNDS; round++) {
+		if (fr_reader_count(object) <= 0 || fr_tasks_count(&query, NULL) ||
+		    fr_reader_count(object) <= 0) {
+			pr_err("somebody living reads or writes %s\n", reader.node->name);
+			return -EBUSY;
+		}
+		msleep(FR_SYSFS_PAUSE_MS);
+	}
+
+	return 0;
+}
+
+static int fr_reader_undo(struct fr_rescue *rescue, void *object)
+{
+	struct kernfs_node *node = object, *root = compat_kernfs_parent(kernel_kobj->sd);
+
+	if (atomic_dec_return(&node->active) == COMPAT_KERNFS_BIAS)
+		wake_up_all(compat_kernfs_waiters(root));
+	return 0;
+}
+
+const struct fr_kind fr_kind_reader = {
+	.name = "dead reader of sysfs attribute",
+	.stage = FR_REPAIR,
+	.find = fr_reader_find,
+	.check = fr_reader_check,
+	.undo = fr_reader_undo,
 	.put = fr_sysfs_put,
 };
 
@@ -218,9 +347,16 @@ static int fr_kobject_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_kobject_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	fr_sysfs_cover(object, covered);
+}
+
 const struct fr_kind fr_kind_kobject = {
 	.name = "object of sysfs",
 	.stage = FR_OBJECT,
+	.frees = true,
 	.find = fr_kobject_find,
 	.undo = fr_kobject_undo,
+	.cover = fr_kobject_cover,
 };

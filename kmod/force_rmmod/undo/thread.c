@@ -18,6 +18,7 @@
 #include <linux/sched/task.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "undo/undo.h"
 
 #define FR_THREAD_WAIT_MS 5000
@@ -72,6 +73,11 @@ static int fr_thread_undo(struct fr_rescue *rescue, void *object)
 	return ended ? 0 : -ETIMEDOUT;
 }
 
+static void fr_thread_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	fr_extents_add_object(covered, compat_kthread_private(object));
+}
+
 static void fr_thread_put(void *object)
 {
 	put_task_struct(object);
@@ -80,7 +86,9 @@ static void fr_thread_put(void *object)
 const struct fr_kind fr_kind_thread = {
 	.name = "kernel thread",
 	.stage = FR_ACTIVE,
+	.frees = true,
 	.find = fr_thread_find,
 	.undo = fr_thread_undo,
+	.cover = fr_thread_cover,
 	.put = fr_thread_put,
 };

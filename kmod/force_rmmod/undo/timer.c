@@ -4,15 +4,15 @@
  *
  * A function pointer of the victim is taken for one of a timer (or a work item)
  * if what stands around it is one that the kernel has queued: its neighbour in
- * the queue points back at it. Those that the victim allocated are found by the
- * scan of memory only; there anything may look like one, so the queue itself has
- * to be the kernel's too.
+ * the queue points back at it, and the queue itself is the kernel's: anything may look
+ * like one. Those that the victim allocated are found by the scan of memory only.
  */
 #include <linux/hrtimer.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
+#include <linux/rbtree.h>
 #include <linux/string.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
@@ -24,6 +24,10 @@
 
 /* More clocks than any version has. */
 #define FR_CLOCKS 16
+
+/* How far into a clock the root of its tree is at most, and how deep the tree. */
+#define FR_CLOCK_WORDS 16
+#define FR_TREE_DEPTH 64
 
 /* More timers than one queue ever has, and more than the variables of a processor take. */
 #define FR_TIMERS 10000
@@ -138,16 +142,61 @@ const struct fr_kind fr_kind_timer = {
 
 /* ---- hrtimer ---- */
 
-/* A clock belongs to a processor, in whose structure it stands, in an array. */
-static bool fr_hrtimer_is_queued(struct hrtimer *copy)
+/* Whether an address lies with the variables of one of the processors. */
+static bool fr_timer_is_near(unsigned long address)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (abs((long)address - (long)per_cpu_ptr(&fr_timer_near, cpu)) < FR_CPU_SIZE)
+			return true;
+
+	return false;
+}
+
+/* The root of the tree that a node is in, as far as each parent knows its child; or NULL. */
+static const struct rb_node *fr_hrtimer_root(const struct rb_node *node)
+{
+	const struct rb_node *parent;
+	struct rb_node copy;
+	int steps;
+
+	for (steps = 0; steps < FR_TREE_DEPTH; steps++, node = parent) {
+		if (!fr_peek(&copy, node, sizeof(copy)))
+			return NULL;
+		parent = rb_parent(&copy);
+		if (!parent)
+			return node;
+		if (!fr_peek(&copy, parent, sizeof(copy)) ||
+		    (copy.rb_left != node && copy.rb_right != node))
+			return NULL;
+	}
+
+	return NULL;
+}
+
+/*
+ * A clock belongs to a processor, in whose structure it stands, in an array; and its
+ * tree has the timer.
+ */
+static bool fr_hrtimer_is_queued(struct hrtimer *copy, const struct hrtimer *timer)
 {
 	struct compat_hrtimer_clock_base base;
+	const struct rb_node *root;
+	size_t i;
 
-	if (!hrtimer_is_queued(copy) || !fr_peek(&base, copy->base, sizeof(base)))
+	if (!hrtimer_is_queued(copy) || !fr_timer_is_near((unsigned long)copy->base) ||
+	    !fr_peek(&base, copy->base, sizeof(base)) ||
+	    (unsigned long)copy->base - (unsigned long)base.cpu_base >= PAGE_SIZE ||
+	    base.index >= FR_CLOCKS)
 		return false;
 
-	return (unsigned long)copy->base - (unsigned long)base.cpu_base < PAGE_SIZE &&
-	       base.index < FR_CLOCKS;
+	root = fr_hrtimer_root((const struct rb_node *)&timer->node);
+	for (i = 0; root && i < FR_CLOCK_WORDS; i++)
+		if (fr_layout_is_word((void **)copy->base + i, root))
+			return true;
+
+	return false;
 }
 
 static int fr_hrtimer_word(struct fr_rescue *rescue, unsigned long *word, void *data)
@@ -158,10 +207,7 @@ static int fr_hrtimer_word(struct fr_rescue *rescue, unsigned long *word, void *
 		return 0;
 
 	timer = fr_timer_around(rescue->victim, word, &copy, function);
-	if (!timer || !fr_hrtimer_is_queued(&copy))
-		return 0;
-	if (!fr_victim_has(rescue->victim, timer) &&
-	    !fr_proof_is_static(rescue->victim, (unsigned long)copy.base))
+	if (!timer || !fr_hrtimer_is_queued(&copy, timer))
 		return 0;
 
 	return fr_timer_found(rescue->victim, data, timer, *word);
@@ -254,7 +300,7 @@ static int fr_work_word(struct fr_rescue *rescue, unsigned long *word, void *dat
 	work = fr_timer_around(rescue->victim, word, &copy, func);
 	if (!work || !fr_work_is_queued(&copy, work))
 		return 0;
-	if (!fr_victim_has(rescue->victim, work) && !fr_work_is_certain(&copy, work))
+	if (!fr_work_is_certain(&copy, work))
 		return 0;
 
 	return fr_timer_found(rescue->victim, data, work, *word);
@@ -344,6 +390,7 @@ static int fr_workqueue_undo(struct fr_rescue *rescue, void *object)
 const struct fr_kind fr_kind_workqueue = {
 	.name = "workqueue",
 	.stage = FR_STORE,
+	.frees = true,
 	.find = fr_workqueue_find,
 	.undo = fr_workqueue_undo,
 };

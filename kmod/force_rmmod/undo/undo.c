@@ -24,11 +24,14 @@
 #include <linux/string.h>
 
 #include "evidence/evidence.h"
+#include "evidence/world.h"
 #include "facts.h"
 #include "undo/finds.h"
 #include "undo/undo.h"
+#include "victim/victim.h"
 
 static const struct fr_kind *const fr_kinds[] = {
+	&fr_kind_reader,
 	&fr_kind_half_probed,
 	&fr_kind_timer,
 	&fr_kind_hrtimer,
@@ -68,7 +71,8 @@ static int fr_undo_find(struct fr_rescue *rescue, enum fr_stage first, enum fr_s
 	int ret, refused = 0;
 
 	for (i = 0; i < ARRAY_SIZE(fr_kinds); i++) {
-		if (fr_kinds[i]->stage < first || fr_kinds[i]->stage > last)
+		if (fr_kinds[i]->stage < first || fr_kinds[i]->stage > last ||
+		    (rescue->stays && fr_kinds[i]->frees))
 			continue;
 		finds->kind = fr_kinds[i];
 		ret = fr_kinds[i]->find(rescue, finds);
@@ -112,12 +116,25 @@ static bool fr_undo_is_before(const struct fr_find *one, const struct fr_find *o
 	return one->order > other->order;
 }
 
+/* What nobody can undo, because who was about to died in the middle. */
+static bool fr_undo_stays(const struct fr_rescue *rescue, const struct fr_find *find)
+{
+	size_t i;
+
+	for (i = 0; i < rescue->kept_count; i++)
+		if (rescue->kept[i] == find->object)
+			return true;
+
+	return false;
+}
+
 static struct fr_find *fr_undo_first(struct fr_finds *finds)
 {
 	struct fr_find *find, *best = NULL;
 
 	list_for_each_entry(find, &finds->list, list)
-		if (!best || fr_undo_is_before(find, best))
+		if (!fr_undo_stays(finds->rescue, find) &&
+		    (!best || fr_undo_is_before(find, best)))
 			best = find;
 
 	return best;
@@ -238,6 +255,11 @@ static int fr_undo_agree(struct fr_rescue *rescue, const struct fr_find *find)
 {
 	int ret = fr_undo_check(rescue, find);
 
+	if (ret == -ENOTRECOVERABLE && !rescue->repairs_only && rescue->kept_count < FR_KEPT) {
+		pr_warn("stays: %s %s cannot be undone\n", find->kind->name, find->text);
+		rescue->kept[rescue->kept_count++] = find->object;
+		return 0;
+	}
 	if (ret)
 		fr_tell(FR_REFUSED, "%s %s cannot be undone", find->kind->name, find->text);
 
@@ -311,5 +333,55 @@ void fr_undo_steps(struct fr_rescue *rescue)
 		fr_tell(FR_STEP, "undo %s %s", find->kind->name, find->text);
 		list_move(&find->list, &told.list);
 	}
+	fr_finds_forget(&finds);
 	fr_finds_forget(&told);
+}
+
+/*
+ * What undoing takes away: the object, if it was allocated, else the victim's variable
+ * that it lies in, and what more its row knows of.
+ */
+static void fr_undo_cover_one(struct fr_rescue *rescue, const struct fr_find *find,
+			      struct fr_extents *covered)
+{
+	unsigned long start, size;
+
+	if (!fr_victim_has(rescue->victim, find->object))
+		fr_extents_add_object(covered, find->object);
+	else if (fr_owners_variable_at(rescue->victim, (unsigned long)find->object, &start,
+				       &size))
+		fr_extents_add(covered, start, start + size);
+	if (find->kind->cover)
+		find->kind->cover(rescue, find->object, covered);
+}
+
+void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered)
+{
+	struct fr_finds finds = {
+		.rescue = rescue, .list = LIST_HEAD_INIT(finds.list), .quiet = true,
+	};
+	struct fr_find *find;
+
+	fr_undo_find(rescue, FR_REPAIR, FR_STAGES - 1, &finds);
+	list_for_each_entry(find, &finds.list, list)
+		if (!fr_undo_stays(rescue, find))
+			fr_undo_cover_one(rescue, find, covered);
+	fr_finds_forget(&finds);
+}
+
+void fr_undo_tell_kept(struct fr_rescue *rescue)
+{
+	struct fr_finds finds = {
+		.rescue = rescue, .list = LIST_HEAD_INIT(finds.list), .quiet = true,
+	};
+	struct fr_find *find;
+
+	rescue->stays = false;
+	fr_undo_find(rescue, FR_REPAIR, FR_STAGES - 1, &finds);
+	list_for_each_entry(find, &finds.list, list) {
+		pr_warn("%s keeps: %s %s\n", rescue->victim->name, find->kind->name, find->text);
+		if (find->kind->rename)
+			find->kind->rename(find->object);
+	}
+	fr_finds_forget(&finds);
 }

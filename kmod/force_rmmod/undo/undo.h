@@ -11,6 +11,7 @@
 
 struct device;
 struct device_driver;
+struct kobject;
 
 enum fr_stage {
 	FR_REPAIR,	/* half-done things, which would stand in the way */
@@ -21,16 +22,26 @@ enum fr_stage {
 	FR_STAGES,
 };
 
+struct fr_extents;
 struct fr_finds;
 
 struct fr_kind {
 	const char *name;
 	enum fr_stage stage;
+	/* What is undone may be used by code of the victim's that goes on running. */
+	bool frees;
 	/* Calls fr_found() for each; an errno refuses the rescue. */
 	int (*find)(struct fr_rescue *rescue, struct fr_finds *finds);
-	/* Whether undo can be called: an errno if not. May be NULL; may sleep. */
+	/*
+	 * Whether undo can be called: an errno if not, ENOTRECOVERABLE if nobody ever can.
+	 * May be NULL; may sleep.
+	 */
 	int (*check)(struct fr_rescue *rescue, void *object);
 	int (*undo)(struct fr_rescue *rescue, void *object);
+	/* Adds what goes with the object, beside itself; may be NULL. */
+	void (*cover)(struct fr_rescue *rescue, void *object, struct fr_extents *covered);
+	/* Makes room for another of its name, if the object is kept. May be NULL. */
+	void (*rename)(void *object);
 	/* The device that undo lets go of its driver if the victim stays. May be NULL. */
 	struct device *(*unbinds)(void *object);
 	/* Gives back what find took to keep the object; may be NULL. */
@@ -50,12 +61,18 @@ int fr_undo(struct fr_rescue *rescue, bool apply);
 /* Tells what it would do, as far as can be told before anything has been done. */
 void fr_undo_steps(struct fr_rescue *rescue);
 
+/* Tells what a victim that stays keeps. */
+void fr_undo_tell_kept(struct fr_rescue *rescue);
+
+/* Adds what undoing all of that takes away. */
+void fr_undo_cover(struct fr_rescue *rescue, struct fr_extents *covered);
+
 /* Held by whoever undoes anything: it is done for one victim at a time. */
 extern struct mutex fr_undo_lock;
 
 /*
  * probe.c: 0, or -EBUSY if a device's lock cannot be had; that of a
- * half-probed one can, when that has been undone. Or -EOPNOTSUPP for one that
+ * half-probed one can, when that has been undone. Or -ENOTRECOVERABLE for one that
  * cannot be unregistered, since somebody died in the middle of that.
  */
 int fr_probe_check_lock(const struct module *victim, struct device *dev);
@@ -67,6 +84,9 @@ bool fr_probe_is_half(const struct device *dev, const struct module *victim);
  */
 bool fr_probe_is_unfinished(const struct device *dev, const struct module *victim);
 bool fr_probe_finish(struct device *dev);
+
+/* sysfs.c: adds what leads from the folder of an object, and all below it, to it. */
+void fr_sysfs_cover(struct kobject *kobj, struct fr_extents *covered);
 
 /*
  * remove.c: keeps a driver's remove from being called, until it is put back;
@@ -85,6 +105,7 @@ void fr_remove_restore(const struct module *victim, struct device_driver *drv,
 bool fr_remove_is_known(const struct module *victim, struct device_driver *drv);
 
 /* <kind>.c: rows of the table in undo.c */
+extern const struct fr_kind fr_kind_reader;
 extern const struct fr_kind fr_kind_half_probed;
 extern const struct fr_kind fr_kind_driver;
 extern const struct fr_kind fr_kind_platform;

@@ -191,7 +191,7 @@ int fr_victim_describe(struct fr_rescue *rescue)
 
 static int fr_victim_judge_live(const struct module *victim, int refs)
 {
-	if (victim->init && !victim->exit) {
+	if (victim->init && !victim->exit && !refs) {
 		pr_warn("%s is alive, but has no exit function: only what is listed below gets undone\n",
 			victim->name);
 		return FR_STUCK;
@@ -311,6 +311,8 @@ int fr_victim_reset(struct module *victim, bool keep_exit)
 	if (ret)
 		goto err_unlock;
 	if (!keep_exit) {
+		/* Or who waits for a symbol of it gets in, and holds it. */
+		compat_module_hide_exports(victim);
 		victim->init = NULL;
 		victim->exit = NULL;
 	}

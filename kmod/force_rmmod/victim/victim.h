@@ -26,7 +26,8 @@ int fr_victim_each(int (*fn)(struct module *mod, void *data), void *data);
 /* What fr_victim_judge() found, if not a negative errno. */
 enum fr_verdict {
 	FR_SOUND,	/* init returned, nobody holds it, and it has its own exit */
-	FR_LEAKED,	/* the same, but for references: whose? */
+	FR_HALF,	/* the same, but something of its is in the hands of the dead */
+	FR_LEAKED,	/* init returned, and there are references: whose? */
 	FR_STUCK,	/* init or exit died, or there is no exit */
 };
 
@@ -36,6 +37,15 @@ int fr_victim_judge(struct fr_rescue *rescue);
 int fr_victim_quarantine(struct module *victim, int state, int refs);
 void fr_victim_release(struct module *victim, int state);
 int fr_victim_reset(struct module *victim, bool keep_exit);
+
+/*
+ * retire.c: renames the victim in place and leaves it GOING for ever; 0, or an errno,
+ * and it is as before. Checked beforehand: 0, or -EBUSY if somebody may have a symbol
+ * of it.
+ */
+int fr_retire_check(struct module *victim);
+int fr_retire(struct module *victim);
+bool fr_retire_is_ghost(const struct module *victim);
 
 /* Whether an address that is perhaps NULL lies in the victim's memory. */
 bool fr_victim_has(const struct module *victim, const void *address);

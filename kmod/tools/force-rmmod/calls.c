@@ -170,6 +170,7 @@ static int call_request(const struct request *request)
 {
 	struct setting settings[] = {
 		{ .parameter = "force", .wanted = request->force },
+		{ .parameter = "risk_panic", .wanted = request->risk_panic },
 		{ .parameter = "explain", .wanted = request->explain },
 		{ .parameter = "scan", .wanted = !request->no_scan },
 	};

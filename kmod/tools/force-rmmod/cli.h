@@ -16,6 +16,7 @@ enum exit_code {
 	REFUSED = 1,	/* the module or the kernel said no; the victim was not touched */
 	FAILED = 2,	/* it went wrong on the way, or nobody knows how far it got */
 	USAGE = 3,
+	RETIRED = 4,	/* it could not be proven dead: it has another name, and stays */
 };
 
 /* image.c: the rescue module, force_rmmod.ko */
@@ -56,6 +57,7 @@ int facts_open(void);	/* where it is to write them, for the next call; -1: nowhe
 enum facts_state facts_read(void);
 bool facts_is_touched(void);	/* whether it has changed anything */
 bool facts_has_missing(void);	/* whether the kernel did not tell it an address */
+const char *facts_retired(void);	/* what the victim is now, or NULL */
 const char *facts_refusal(void);	/* its last reason for not doing it, or NULL */
 const char *facts_keys(size_t *length);	/* what it knows, as lines of a JSON object, or NULL */
 
@@ -83,7 +85,7 @@ int calls_delete(const char *name);
 /* The same of one that is loaded already, as the guard: it stays. */
 struct request {
 	const char *name;
-	bool force, explain, no_scan;
+	bool force, risk_panic, explain, no_scan;
 	int report;	/* the descriptor for facts, or -1 */
 };
 

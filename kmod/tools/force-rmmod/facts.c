@@ -126,6 +126,18 @@ static const char *copy_string(const char *from, char *to, size_t size)
 	return *from ? from + 1 : from;
 }
 
+const char *facts_retired(void)
+{
+	static char text[512];
+	const char *value = facts_value("retired");
+
+	if (!value || *value != '"')
+		return NULL;
+
+	copy_string(value, text, sizeof(text));
+	return text;
+}
+
 const char *facts_refusal(void)
 {
 	static char text[512];

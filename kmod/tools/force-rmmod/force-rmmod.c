@@ -20,24 +20,32 @@
 #include "cli.h"
 
 static const char usage[] =
-"usage: force-rmmod [--explain] [--force] [--keep] [--no-scan] [--json] [--module FILE] NAME\n"
+"usage: force-rmmod [--explain] [--force [--risk-panic]] [--keep] [--no-scan] [--json]\n"
+"                   [--module FILE] NAME\n"
+"       force-rmmod --list\n"
 "\n"
-"Takes the stuck module NAME out of the kernel, without a reboot.\n"
+"Takes the stuck module NAME out of the kernel, without a reboot. One that cannot be\n"
+"proven dead is retired instead: it is renamed, stays in memory, and NAME is free.\n"
 "\n"
 "  --explain      tell about NAME and what would be done; touch nothing\n"
-"  --force        take the risks that force_rmmod would refuse for\n"
+"  --force        do not refuse for what is in use; NAME is retired then\n"
+"  --risk-panic   with --force: free NAME although it may be alive; what still calls\n"
+"                 it then takes the kernel down\n"
 "  --keep         make NAME removable, but do not remove it\n"
-"  --no-scan      do not search memory for what still leads into NAME\n"
+"  --no-scan      do not search memory for what still leads into NAME, which is\n"
+"                 retired then\n"
+"  --list         show what was retired; take one of them (NAME~1) to prove it again\n"
 "  --json         one JSON object on standard output instead of text\n"
 "  --module FILE  the rescue module, for the running kernel. Otherwise: the one\n"
 "                 that `make force-rmmod` appended to this program, else\n"
 "                 force_rmmod.ko beside this program, else in extra/, updates/\n"
 "                 or updates/dkms/ below /lib/modules/$(uname -r)\n"
 "\n"
-"Exit code: 0 rescued, 1 refused (NAME was not touched), 2 failed, 3 wrong usage.\n";
+"Exit code: 0 rescued, 1 refused (NAME was not touched), 2 failed, 3 wrong usage,\n"
+"4 retired.\n";
 
 struct options {
-	bool explain, force, keep, no_scan, json, help;
+	bool explain, force, risk_panic, keep, no_scan, list, json, help;
 	const char *module;
 	char name[MAX_NAME + 1];
 };
@@ -45,7 +53,9 @@ struct options {
 static const struct option long_options[] = {
 	{ "explain", no_argument, NULL, 'e' },
 	{ "force", no_argument, NULL, 'f' },
+	{ "risk-panic", no_argument, NULL, 'r' },
 	{ "keep", no_argument, NULL, 'k' },
+	{ "list", no_argument, NULL, 'l' },
 	{ "no-scan", no_argument, NULL, 's' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "module", required_argument, NULL, 'm' },
@@ -92,8 +102,14 @@ static const char *parse_flag(struct options *options, int option)
 	case 'f':
 		options->force = true;
 		return NULL;
+	case 'r':
+		options->risk_panic = true;
+		return NULL;
 	case 'k':
 		options->keep = true;
+		return NULL;
+	case 'l':
+		options->list = true;
 		return NULL;
 	case 's':
 		options->no_scan = true;
@@ -132,6 +148,10 @@ static const char *parse(int argc, char **argv, struct options *options, const c
 
 	if (wrong || options->help)
 		return wrong;
+	if (options->risk_panic && !options->force)
+		return "--risk-panic counts with --force only";
+	if (options->list)
+		return optind == argc ? NULL : "--list takes no name";
 	if (optind == argc)
 		return "no name given";
 	if (optind + 1 < argc)
@@ -173,6 +193,9 @@ static int end_of_load(const struct options *options, const struct image *image,
 	if (error == HANGS)
 		return report_end(FAILED, "failed",
 				  "not waiting for the rescue, which is still under way");
+	if (error == EUCLEAN)
+		return report_end(RETIRED, "retired", "%s", facts_retired() ? facts_retired() :
+				  "it has another name now, and stays");
 	if (error == ENOENT && is_built_in(options->name))
 		return report_end(REFUSED, "refused", "%s is built into the kernel",
 				  options->name);
@@ -230,12 +253,13 @@ static bool can_help(const struct image *image, int error, char *parameters, siz
 /* By a rescue module of our own, which comes and goes. */
 static int load(const struct options *options, const struct image *image)
 {
-	char parameters[MAX_NAME + MAX_SYMBOLS + 80];
+	char parameters[MAX_NAME + MAX_SYMBOLS + 112];
 	struct load load = { image, parameters };
 	int loaded, unloaded, length;
 
-	length = snprintf(parameters, sizeof(parameters), "target=%s report=%d%s%s%s",
+	length = snprintf(parameters, sizeof(parameters), "target=%s report=%d%s%s%s%s",
 			  options->name, facts_open(), options->force ? " force=1" : "",
+			  options->risk_panic ? " risk_panic=1" : "",
 			  options->explain ? " explain=1" : "", options->no_scan ? " scan=0" : "");
 	report_note("%s: asking %s", options->name, image->source);
 	calls_rescue(&load, &loaded, &unloaded);
@@ -258,7 +282,8 @@ static int load(const struct options *options, const struct image *image)
 static int ask(const struct options *options)
 {
 	const struct request request = {
-		options->name, options->force, options->explain, options->no_scan, facts_open(),
+		options->name, options->force, options->risk_panic, options->explain,
+		options->no_scan, facts_open(),
 	};
 
 	report_note("%s: asking the guard that is loaded", options->name);
@@ -302,10 +327,33 @@ static int check_image(const struct options *options, struct image *image)
 		return unknown_parameter(image, "report");
 	if (options->force && !knows(image, "force"))
 		return unknown_parameter(image, "force");
+	if (options->risk_panic && !knows(image, "risk_panic"))
+		return unknown_parameter(image, "risk_panic");
 	if (options->no_scan && !knows(image, "scan"))
 		return unknown_parameter(image, "scan");
 
 	return 0;
+}
+
+/* What was retired is going for ever, under a name that no file has. */
+static int list_retired(void)
+{
+	char line[512], name[MAX_NAME + 1], state[32];
+	FILE *file = fopen("/proc/modules", "re");
+	unsigned long size;
+	int count = 0;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%55s %lu %*s %*[^ ] %31s", name, &size, state) != 3 ||
+		    !strchr(name, '~') || strcmp(state, "Unloading"))
+			continue;
+		report_note("%s: %lu KiB", name, size / 1024);
+		count++;
+	}
+	if (file)
+		fclose(file);
+
+	return report_end(RESCUED, "retired modules", "%d", count);
 }
 
 static int run(const struct options *options)
@@ -313,6 +361,8 @@ static int run(const struct options *options)
 	struct image image = { 0 };
 	int wrong;
 
+	if (options->list)
+		return list_retired();
 	if (!strcmp(options->name, RESCUE))
 		return report_end(REFUSED, "refused", "that is the rescue module itself");
 	wrong = calls_guard_is_loaded() ? 0 : check_image(options, &image);

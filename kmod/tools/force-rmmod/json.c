@@ -56,7 +56,7 @@ static void json_lines(const char *key, bool notes)
 /* As from a module that knows nothing: it did not come as far as to be asked. */
 static const char nothing[] =
 "\n\"state\": null,\n\"refcount\": null,\n\"used_by\": [],\n\"uses\": [],\n\"holders\": [],\n"
-"\"registered\": [],\n\"rescue\": null,\n\"refusals\": [],\n\"steps\": [],\n";
+"\"registered\": [],\n\"rescue\": null,\n\"retired\": null,\n\"refusals\": [],\n\"steps\": [],\n";
 
 void json_print(const char *target, enum exit_code code, const char *outcome, const char *reason)
 {
