@@ -361,7 +361,7 @@ static int fr_start(void)
 
 	ret = *fr_target ? fr_attend() : fr_layout_check(fr_options.force);
 	if (!ret && fr_guard_wanted())
-		ret = fr_guard_init(&fr_options);
+		ret = fr_guard_init();
 
 	return ret;
 }

@@ -32,7 +32,8 @@ struct fr_rescue {
 	struct fr_options options;
 	bool pinned;		/* a reference to the victim's directory in sysfs is ours */
 	bool repairs_only;	/* the victim keeps all that is not half-done */
-	bool guarded;		/* the guard has memory of its own that leads to the victim */
+	/* NULL, or tells whether an object at this address is the guard's own. */
+	bool (*is_ours)(const void *start);
 	bool stays;		/* its code may go on running: what that may use is kept */
 	struct fr_scanned scanned;
 	struct fr_journal *journal;	/* what its guarded call has registered, or NULL */

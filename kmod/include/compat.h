@@ -17,6 +17,7 @@
 #include <linux/cdev.h>
 #include <linux/completion.h>
 #include <linux/dcache.h>
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/fs.h>
@@ -768,6 +769,48 @@ static inline struct kretprobe *compat_kretprobe(struct kretprobe_instance *inst
 #else
 	return instance->rp;
 #endif
+}
+
+/*
+ * Whether what is allocated at an address keeps what a probe has seen of a call: one
+ * call, or since 4bbd93455659 ("kprobes: kretprobe scalability improvement") (in v6.7)
+ * all of a processor.
+ */
+static inline bool compat_kretprobe_has(const struct kretprobe *probe, const void *start)
+{
+#if !defined(CONFIG_KRETPROBE_ON_RETHOOK) && defined(COMPAT_HAVE_KRETPROBE_INSTANCES)
+	return ((const struct kretprobe_instance *)start)->rph == probe->rph;
+#elif !defined(CONFIG_KRETPROBE_ON_RETHOOK)
+	return ((const struct kretprobe_instance *)start)->rp == probe;
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+	return ((const struct rethook_node *)start)->rethook == probe->rh;
+#else
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (probe->rh->pool.cpu_slots[cpu] == start)
+			return true;
+
+	return false;
+#endif
+}
+
+/*
+ * Waits until what kfree_rcu() was given has been freed: in v6.12 2b55d6a42d14
+ * ("rcu/kvfree: Add kvfree_rcu_barrier() API") made that a function, which v7.3 does
+ * not export, where such objects are on the lists of free ones at once. Before, they
+ * waited on a list for 20 ms, and from v6.2 on for 5 s.
+ */
+static inline void compat_wait_for_frees(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
+	kvfree_rcu_barrier();
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+	msleep(6000);
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+	msleep(60);
+#endif
+	rcu_barrier();
 }
 
 /* af449901b84c ("sched: Add migrate_disable()") (in v5.11). */

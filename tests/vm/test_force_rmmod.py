@@ -430,25 +430,6 @@ def test_with_the_guard(bench: Bench) -> None:
     assert bench.guest.unload("force_rmmod") == OK
 
 
-def test_while_the_guard_waits(bench: Bench) -> None:
-    """What is asked for one module must not let another one go."""
-    (ko,), (faults,) = bench.build("force_rmmod"), bench.build("faults")
-    assert bench.guest.load(bench.guest.put(ko), {"guard": "faults"}, call="init") == OK
-    stubborn = f"kmodctl finit {bench.guest.put(faults)} scenario=stubborn > /tmp/loader 2>&1 < /dev/null &"
-    wait = "until dmesg | grep -q 'guard: faults cannot be let go'; do sleep 0.2; done"
-    assert bench.guest.run("sh", "-c", f"{stubborn} {wait}", seconds=60).returncode == 0
-    bench.load("depend_s")
-    for option in ("--force", "--no-scan"):
-        answer = bench.ask(option, "depend_s")
-        assert (answer["exit_code"], answer["outcome"]) == (Exit.CHECK_FAILED, "refused")
-        assert f"{option} would count for them too" in answer["reason"]
-    assert bench.ask("depend_s")["outcome"] == "rescued"
-    assert bench.guest.write("/sys/module/faults/parameters/release", "1") == OK
-    gone = "until [ -s /tmp/loader ]; do sleep 0.2; done; cat /tmp/loader"
-    assert bench.guest.run("sh", "-c", gone, seconds=60).output == "14\n"
-    assert bench.guest.unload("force_rmmod") == OK
-
-
 def test_two_at_once(bench: Bench) -> None:
     bench.load("depend_s")
     locked = bench.ask("depend_s", how="locked")

@@ -151,7 +151,7 @@ def test_the_articles_module(guest: Guest, upload: Upload) -> None:
     assert event["place"] in rescue_log(guest)[-1]
     text = guest.read(f"{GUARD}/report")
     assert text.startswith("guarded: depend_s,vms\nmodules: 0\ncalls: ")
-    assert "\ndied: 1\nwaiting: 0\n" in text
+    assert "\ndied: 1\nstay: 0\n" in text
     assert "s: init of vms died at " in text
     assert len(find_splats(guest.log())) == 1
     assert "Bad address" in guest.run("insmod", vms, "fault=1").output
@@ -166,9 +166,10 @@ def test_what_it_leaves(guest: Guest, upload: Upload, readall: str) -> None:
         mark = guest.log_mark()
         line = die(guest, faults, scenario.name)
         log = [record.text.removeprefix("force_rmmod: ") for record in guest.log(mark)]
-        for pattern in scenario.log:
+        undone = [pattern for pattern in scenario.log if pattern.startswith("undo: ")]
+        for pattern in undone:
             assert any(re.fullmatch(pattern, text) for text in log), "\n".join((f"missing: {pattern}", *log))
-        assert "undone: nothing" not in line
+        assert ("undone: nothing" in line) == (not undone)
         check_well(guest, faults, scenario.name)
         assert len(find_splats(guest.log(mark))) == 1, scenario.name
     mark = guest.log_mark()
@@ -287,67 +288,63 @@ def test_comes_and_goes(guest: Guest, upload: Upload) -> None:
     assert len(find_splats(guest.log())) == 3
 
 
-def wait_for_stubborn(guest: Guest, faults: str) -> None:
-    """Until insmod waits for a thread that does not end."""
-    script = f"kmodctl finit {faults} scenario=stubborn > /tmp/loader 2>&1 < /dev/null & echo $! > /tmp/pid"
-    guest.run("sh", "-c", script)
-    wait_for(guest, "dmesg | grep -q 'guard: faults cannot be let go'")
-    assert guest.read("/tmp/loader") == ""
-    assert report(guest)["waiting"] == 1
-    assert guest.unload("force_rmmod") == "EAGAIN"
+def check_stays(guest: Guest, faults: str, scenario: str, call: str) -> list[str]:
+    """The call of insmod is killed as without a guard, but the name is free; the log of force_rmmod."""
+    mark = guest.log_mark()
+    ghosts = sum(name.startswith("faults~") for name in guest.modules())
+    assert guest.load(faults, {"scenario": scenario}, call=call) == KILLED
+    log = [record.text.removeprefix("force_rmmod: ") for record in guest.log(mark)]
+    ghost = f"faults~{ghosts + 1}"
+    assert any(re.fullmatch(rf"guard: .* of faults died at .*; stays as {ghost}", line) for line in log), log
+    assert guest.initstate(ghost) == "going"
+    assert len(find_splats(guest.log(mark))) == 1
+    for again in ("init", "finit"):
+        assert guest.load(faults, call=again) == OK, log
+        assert guest.unload("faults") == OK
+    return log
 
 
-def check_released(guest: Guest) -> None:
-    """When the thread ends, insmod returns and the module is gone."""
-    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
-    wait_for(guest, "[ -s /tmp/loader ]")
-    assert guest.read("/tmp/loader") == "14\n"  # EFAULT
-    assert "faults" not in guest.modules()
+@pytest.mark.parametrize("panic", [0, 1], ids=["", "panic_on_oops"])
+def test_what_may_be_alive_stays(guest: Guest, upload: Upload, readall: str, panic: int) -> None:
+    """Whatever the guard cannot prove dead is retired, then insmod ends as it would without it."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    assert guest.write("/proc/sys/kernel/panic_on_oops", str(panic)) == OK
+    for scenario in ("sysrq", "packet_array", "netfilter", "packet_chain"):
+        log = check_stays(guest, faults, scenario, "init" if scenario == "netfilter" else "finit")
+        assert any(re.match(r"alive: .* leads to .*\[faults\]", line) for line in log), log
+    told = report(guest)
+    assert (told["died"], told["stay"]) == (4, 4)
+    assert [event["stays"] for event in told["events"]] == [f"faults~{n}" for n in range(1, 5)]
+    assert {event["module"] for event in told["events"]} == {"faults"}
+    assert guest.unload("force_rmmod", seconds=20) == OK
+    test_rescue.exercise(guest)
+    test_rescue.read_everything(guest, readall)
+    assert len(find_splats(guest.log())) == 4
+
+
+def test_who_is_inside_stays_inside(guest: Guest, upload: Upload) -> None:
+    """A thread that does not end: the module it runs in stays, and nobody waits."""
+    guarded(guest, upload)
+    faults = upload("faults")
+    log = check_stays(guest, faults, "stubborn", "finit")
+    assert any(re.match("faults~1 keeps: kernel thread faults_stubborn, ", line) for line in log), log
+    assert guest.unload("force_rmmod", seconds=20) == OK
+    assert guest.write("/sys/module/faults~1/parameters/release", "1") == OK
+    wait_for(guest, "! ps | grep -q '[f]aults_stubborn'")
     assert len(find_splats(guest.log())) == 1
 
 
-def test_what_is_in_use_is_not_freed(guest: Guest, upload: Upload) -> None:
-    """A thread that does not end: insmod waits, and says so."""
-    guarded(guest, upload)
-    wait_for_stubborn(guest, upload("faults"))
-    check_released(guest)
-
-
-def test_force_lets_go(guest: Guest, upload: Upload) -> None:
-    """What insmod waits for can be given up, while it waits."""
+def test_a_dead_exit_that_stays(guest: Guest, upload: Upload) -> None:
+    """As a dead init; rmmod is killed."""
     guarded(guest, upload)
     faults = upload("faults")
-    guest.run("sh", "-c", f"kmodctl finit {faults} scenario=sysrq > /tmp/loader 2>&1 < /dev/null &")
-    wait_for(guest, "dmesg | grep -q 'guard: faults cannot be let go'")
-    assert guest.read("/tmp/loader") == ""
-    assert guest.write(f"{PARAMETERS}/force", "1") == OK
-    wait_for(guest, "[ -s /tmp/loader ]")
-    assert guest.read("/tmp/loader") == "14\n"  # EFAULT
-    assert "force: faults is let go all the same" in rescue_log(guest)
-    assert "faults" not in guest.modules()
-    assert report(guest)["waiting"] == 0
-
-
-def test_force_does_not_let_a_thread_go(guest: Guest, upload: Upload) -> None:
-    """It would run where nothing is any more."""
-    guarded(guest, upload)
-    wait_for_stubborn(guest, upload("faults"))
-    assert guest.write(f"{PARAMETERS}/force", "1") == OK
-    wait_for(guest, "dmesg | grep -q 'force: not while a living task runs in faults'")
-    check_released(guest)
-
-
-def test_who_waits_is_killed(guest: Guest, upload: Upload) -> None:
-    """It is let go when nothing is in use any more, as everybody."""
-    guarded(guest, upload)
-    wait_for_stubborn(guest, upload("faults"))
-    pid = guest.read("/tmp/pid").strip()
-    assert guest.run("kill", "-KILL", pid).returncode == 0
-    assert guest.write("/sys/module/faults/parameters/release", "1") == OK
-    wait_for(guest, f"[ ! -e /proc/{pid} ]")
-    assert "faults" not in guest.modules()
-    assert report(guest)["waiting"] == 0
-    assert guest.unload("force_rmmod") == OK
+    assert guest.load(faults, {"scenario": "probe_remove"}) == OK
+    assert guest.unload("faults") == KILLED
+    assert "stays as faults~1" in rescue_log(guest)[-1]
+    assert guest.load(faults, call="finit") == OK
+    assert guest.unload("faults") == OK
+    assert guest.unload("force_rmmod", seconds=20) == OK
     assert len(find_splats(guest.log())) == 1
 
 

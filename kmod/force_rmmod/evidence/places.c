@@ -34,6 +34,7 @@
 
 #define FR_PLACES_LIST 100000	/* of a list, until it is given up */
 #define FR_PLACES_DEPTH 8
+#define FR_PLACES_SECTION 0x200000UL	/* more than a table takes */
 
 static bool fr_place_is_direct(const void *address)
 {
@@ -176,32 +177,53 @@ static void fr_place_uses(struct fr_world *world)
 		fr_place_object(world, use);
 }
 
-/* What another module's tables say of its init part, which may have been where the victim is. */
-static void fr_place_stale(struct fr_world *world, struct module *mod)
-{
-	unsigned long start, end, other;
-	const char *name;
-	unsigned int i, j;
-
-	fr_place_word(world, &mod->init);
-#ifdef CONFIG_FTRACE_MCOUNT_RECORD
-	fr_place(world, mod->ftrace_callsites,
-		 mod->num_ftrace_callsites * sizeof(*mod->ftrace_callsites));
-#endif
 #ifdef CONFIG_KALLSYMS
-	fr_place_object(world, mod->sect_attrs);
-	fr_place_object(world, mod->notes_attrs);
+/* Up to where the next section begins, or the page ends. */
+static unsigned long fr_place_section_end(const struct module *mod, unsigned long start)
+{
+	unsigned long other, end = 0;
+	const char *name;
+	unsigned int i;
+
+	for (i = 0; compat_section(mod, i, &other, &name); i++)
+		if (other > start && (!end || other < end))
+			end = other;
+
+	return end && end - start < FR_PLACES_SECTION ? end : PAGE_ALIGN(start + 1);
+}
+
+/* Tables of where a module's functions begin, in init too. */
+static bool fr_place_is_table(const char *section)
+{
+	return !strcmp(section, "__mcount_loc") || !strcmp(section, "__patchable_function_entries");
+}
+
+static void fr_place_tables(struct fr_world *world, const struct module *mod)
+{
+	unsigned long start, end;
+	const char *name;
+	unsigned int i;
+
 	for (i = 0; mod->sect_attrs && compat_section(mod, i, &start, &name); i++) {
-		if (strcmp(name, "__patchable_function_entries"))
-			continue;
-		end = PAGE_ALIGN(start + 1);
-		for (j = 0; compat_section(mod, j, &other, &name); j++)
-			if (other > start && (other < end || end == PAGE_ALIGN(start + 1)))
-				end = other;
-		if (within_module_core(start, mod) && within_module_core(end - 1, mod))
+		end = fr_place_section_end(mod, start);
+		if (fr_place_is_table(name) && within_module_core(start, mod) &&
+		    within_module_core(end - 1, mod))
 			fr_place(world, (void *)start, end - start);
 	}
+	fr_place_object(world, mod->sect_attrs);
+	fr_place_object(world, mod->notes_attrs);
+}
+#else
+static void fr_place_tables(struct fr_world *world, const struct module *mod)
+{
+}
 #endif
+
+/* What another module keeps of its init part, which may have been where the victim is. */
+static void fr_place_stale(struct fr_world *world, struct module *mod)
+{
+	fr_place_word(world, &mod->init);
+	fr_place_tables(world, mod);
 }
 
 static int fr_place_module(struct module *mod, void *data)

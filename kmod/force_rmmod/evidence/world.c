@@ -18,6 +18,7 @@
 #include <linux/errno.h>
 #include <linux/kallsyms.h>
 #include <linux/kernel.h>
+#include <linux/kernfs.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -36,8 +37,8 @@
 #include "victim/victim.h"
 
 #define FR_WORLD_ROUNDS 8
-#define FR_WORLD_GUARDED 3
 #define FR_WORLD_LINES 8
+#define FR_WORLD_CHAIN 4		/* objects that are told of */
 #define FR_WORLD_COVERED 4096	/* pieces of what rows undo */
 
 /* What a word is. */
@@ -68,7 +69,10 @@ static unsigned long fr_word_alias(const struct fr_world *world, const unsigned 
 	return world->aliases[low].address + offset_in_page(at);
 }
 
-/* Who manages mapped memory: the area that begins there, or the one that ends there. */
+/*
+ * Who manages mapped memory: the area that begins there, or the one that ends there. One
+ * that is given back remembers a vm_struct that is none any more.
+ */
 static bool fr_word_is_area(const struct fr_slab *slab, const unsigned long *at, unsigned long value)
 {
 	struct vmap_area area;
@@ -79,9 +83,25 @@ static bool fr_word_is_area(const struct fr_slab *slab, const unsigned long *at,
 		return false;
 	if (at == (void *)slab->start + offsetof(struct vmap_area, va_end))
 		return true;
+	if (at == (void *)slab->start + offsetof(struct vmap_area, vm))
+		return !fr_peek(&found, area.vm, sizeof(found)) ||
+		       (unsigned long)found.addr != area.va_start;
 
 	return at == (void *)slab->start + offsetof(struct vmap_area, va_start) &&
 	       fr_peek(&found, area.vm, sizeof(found)) && (unsigned long)found.addr == value;
+}
+
+/* Of memory that the victim has mapped: which of its functions asked, for people to read. */
+static bool fr_word_is_caller(const struct fr_slab *slab, const unsigned long *at)
+{
+	struct vm_struct mapped;
+	struct page *first;
+
+	return at == (void *)slab->start + offsetof(struct vm_struct, caller) &&
+	       fr_peek(&mapped, (void *)slab->start, sizeof(mapped)) &&
+	       !COMPAT_HUGE_VMALLOC_WARNS && is_vmalloc_addr(mapped.addr) && offset_in_page(mapped.addr) == 0 &&
+	       mapped.nr_pages && fr_peek(&first, mapped.pages, sizeof(first)) &&
+	       vmalloc_to_page(mapped.addr) == first;
 }
 
 /* The other half of that: an area's vm_struct, if that area says so. */
@@ -147,6 +167,25 @@ static bool fr_word_is_last(const struct fr_slab *slab, const unsigned long *at)
 	return found;
 }
 
+/*
+ * In a node of sysfs or an entry of /proc that was taken away: who still has one is
+ * turned away by its count, and does not look any further.
+ */
+static bool fr_word_is_removed(const struct fr_slab *slab, const unsigned long *at)
+{
+	struct compat_proc_dir_entry entry;
+	struct kernfs_node node;
+
+	if (!strcmp(slab->name, "kernfs_node_cache"))
+		return at == (void *)slab->start + offsetof(struct kernfs_node, priv) &&
+		       fr_peek(&node, (void *)slab->start, sizeof(node)) &&
+		       atomic_read(&node.active) == COMPAT_KERNFS_BIAS;
+
+	return !strcmp(slab->name, "proc_dir_entry") &&
+	       fr_peek(&entry, (void *)slab->start, sizeof(entry)) &&
+	       atomic_read(&entry.in_use) == INT_MIN;
+}
+
 /* That of an event of the victim's, in a folder of the tracer. */
 static bool fr_word_is_event(const struct fr_world *world, const struct fr_slab *slab,
 			     const unsigned long *at, unsigned long value)
@@ -194,13 +233,19 @@ static bool fr_word_is_free(struct fr_world *world, const struct fr_slab *slab)
 	return fr_slab_is_free(slab);
 }
 
+static bool fr_word_is_ours(const struct fr_world *world, unsigned long start)
+{
+	return world->rescue->is_ours && world->rescue->is_ours((void *)start);
+}
+
 static enum fr_word fr_word_slab(struct fr_world *world, const struct fr_slab *slab,
 				 const unsigned long *at, unsigned long value)
 {
 	if (fr_word_is_area(slab, at, value) || fr_word_is_mapping(world, slab, at, value) ||
-	    fr_word_is_initfree(world, slab) || fr_word_is_last(slab, at) ||
-	    fr_word_is_event(world, slab, at, value) ||
-	    fr_word_is_allocators(world, slab, value) || fr_word_is_free(world, slab))
+	    fr_word_is_caller(slab, at) || fr_word_is_initfree(world, slab) || fr_word_is_last(slab, at) ||
+	    fr_word_is_event(world, slab, at, value) || fr_word_is_removed(slab, at) ||
+	    fr_word_is_allocators(world, slab, value) || fr_word_is_ours(world, slab->start) ||
+	    fr_word_is_free(world, slab))
 		return FR_WORD_EXPLAINED;
 
 	fr_extents_add(&world->fresh, slab->start, slab->start + slab->size);
@@ -262,6 +307,8 @@ static enum fr_word fr_word_page(struct fr_world *world, const unsigned long *at
 		return FR_WORD_EXPLAINED;
 	if (!is_vmalloc_addr((void *)alias) || !fr_area_find(alias, &area))
 		return FR_WORD_ALIVE;
+	if (fr_word_is_ours(world, area.start))
+		return FR_WORD_EXPLAINED;
 
 	fr_extents_add(&world->fresh, area.start, area.end);
 	return FR_WORD_OBJECT;
@@ -302,22 +349,53 @@ static void fr_word_place(const struct fr_world *world, const unsigned long *at,
 	}
 }
 
+/* Where an object that is looked at leads on to, nearer to the victim. */
+static const unsigned long *fr_word_next(const struct fr_world *world, const struct fr_slab *slab)
+{
+	const unsigned long *at, *end = (unsigned long *)(slab->start + slab->size);
+	unsigned long value;
+
+	for (at = (unsigned long *)slab->start; at < end; at++)
+		if (fr_peek(&value, at, sizeof(value)) && value - slab->start >= slab->size &&
+		    fr_extents_find(&world->own, value))
+			return at;
+
+	return NULL;
+}
+
+/* From where to where, object by object. */
+static void fr_word_chain(const struct fr_world *world, unsigned long value, char *text, size_t size)
+{
+	const unsigned long *at;
+	struct fr_slab slab;
+	size_t used = 0;
+	int i;
+
+	for (i = 0; i < FR_WORLD_CHAIN && !fr_victim_has(world->victim, (void *)value); i++) {
+		if (!virt_addr_valid((void *)value) || !fr_slab_find((void *)value, &slab))
+			break;
+		at = fr_word_next(world, &slab);
+		if (!at || !fr_peek(&value, at, sizeof(value)))
+			break;
+		used += scnprintf(text + used, size - used, "an object of %s that leads from +%lu to ",
+				  slab.name, (unsigned long)at - slab.start);
+	}
+	if (fr_victim_has(world->victim, (void *)value))
+		scnprintf(text + used, size - used, "%pS", (void *)value);
+	else
+		scnprintf(text + used, size - used, "memory of %s", world->victim->name);
+}
+
 static void fr_word_tell(struct fr_world *world, const unsigned long *at, unsigned long value)
 {
-	char place[KSYM_SYMBOL_LEN];
-	struct fr_slab slab;
+	char place[KSYM_SYMBOL_LEN], to[KSYM_SYMBOL_LEN];
 
-	if (world->alive++ >= FR_WORLD_LINES)
+	if (world->alive++ >= FR_WORLD_LINES || !world->told)
 		return;
 
 	fr_word_place(world, at, place, sizeof(place));
-	if (fr_victim_has(world->victim, (void *)value))
-		pr_err("alive: %s leads to %pS\n", place, (void *)value);
-	else if (virt_addr_valid((void *)value) && fr_slab_find((void *)value, &slab))
-		pr_err("alive: %s leads to an object of %s that leads to %s\n", place, slab.name,
-		       world->victim->name);
-	else
-		pr_err("alive: %s leads to memory that leads to %s\n", place, world->victim->name);
+	fr_word_chain(world, value, to, sizeof(to));
+	pr_err("alive: %s leads to %s\n", place, to);
 }
 
 /* ---- a round ---- */
@@ -391,20 +469,36 @@ static void fr_world_round(struct fr_world *world)
 	}
 }
 
+/* Objects that somebody may have at hand, and the last that was found so. */
+struct fr_world_hand {
+	const struct fr_world *world;
+	unsigned long word;
+};
+
 /* Whether somebody who sleeps or runs has one of the objects at hand. */
 static bool fr_world_is_held(unsigned long word, bool waiting, const void *data)
 {
-	return fr_extents_find(data, word);
+	struct fr_world_hand *hand = (struct fr_world_hand *)data;
+
+	hand->word = word;
+	return fr_extents_find(&hand->world->fresh, word);
 }
 
 static void fr_world_print_holder(struct task_struct *task, const void *data)
 {
-	pr_err("alive: pid %d, %s, has an object of it at hand\n", task_pid_nr(task), task->comm);
+	const struct fr_world_hand *hand = data;
+	char to[KSYM_SYMBOL_LEN];
+
+	if (!hand->world->told)
+		return;
+	fr_word_chain(hand->world, hand->word, to, sizeof(to));
+	pr_err("alive: pid %d, %s, has at hand %s\n", task_pid_nr(task), task->comm, to);
 }
 
 static void fr_world_stacks(struct fr_world *world)
 {
-	const struct fr_stack_query query = { fr_world_is_held, &world->fresh };
+	struct fr_world_hand hand = { world };
+	const struct fr_stack_query query = { fr_world_is_held, &hand };
 
 	if (fr_tasks_stay(&query))
 		world->alive += fr_tasks_count(&query, fr_world_print_holder);
@@ -461,10 +555,9 @@ static int fr_world_scan(struct fr_world *world, const void *ours, size_t size)
 
 static int fr_world_rounds(struct fr_world *world, const void *ours, size_t size)
 {
-	int limit = world->rescue->guarded ? FR_WORLD_GUARDED : FR_WORLD_ROUNDS;
 	int round, ret;
 
-	for (round = 0; round < limit; round++) {
+	for (round = 0; round < FR_WORLD_ROUNDS; round++) {
 		ret = fr_world_scan(world, ours, size);
 		if (ret)
 			return ret;
@@ -480,11 +573,9 @@ static int fr_world_rounds(struct fr_world *world, const void *ours, size_t size
 			break;
 	}
 
-	/* What probes have noted of the call is the guard's own, and on its lists for ever. */
-	if (world->rescue->guarded && !world->own.full && !world->fresh.full)
-		return 0;
-
-	pr_err("alive: more objects lead to %s than can be followed\n", world->victim->name);
+	if (world->told)
+		pr_err("alive: more objects lead to %s than can be followed\n",
+		       world->victim->name);
 	world->alive++;
 	return 0;
 }
@@ -518,6 +609,17 @@ static struct fr_world *fr_world_new(struct fr_rescue *rescue, size_t *size)
 	return world;
 }
 
+static int fr_world_look(struct fr_world *world, size_t size)
+{
+	world->alive = 0;
+	world->own.count = world->own.full = 0;
+	world->fresh.count = world->fresh.full = 0;
+	world->places.count = world->places.full = 0;
+	fr_world_own(world);
+
+	return fr_places(world) ? fr_world_rounds(world, world, size) : -EAGAIN;
+}
+
 int fr_world_judge(struct fr_rescue *rescue, void (*cover)(struct fr_rescue *rescue,
 							    struct fr_extents *covered))
 {
@@ -529,19 +631,20 @@ int fr_world_judge(struct fr_rescue *rescue, void (*cover)(struct fr_rescue *res
 	if (!world)
 		return -ENOMEM;
 
-	/* What waits to be called when nobody reads any more has been called then. */
-	rcu_barrier();
-	synchronize_rcu();
 	world->slabs_known = fr_slab_is_known();
 	world->can_shrink = world->slabs_known && fr_slab_can_shrink();
 	if (cover) {
 		cover(rescue, &world->covered);
 		fr_extents_sort(&world->covered);
 	}
-	fr_world_own(world);
-	ret = -EAGAIN;
-	if (fr_places(world))
-		ret = fr_world_rounds(world, world, size);
+	ret = fr_world_look(world, size);
+	/* What waits to be freed until nobody reads any more is told only when it was. */
+	if (!ret && world->alive) {
+		synchronize_rcu();
+		compat_wait_for_frees();
+		world->told = true;
+		ret = fr_world_look(world, size);
+	}
 	if (ret)
 		pr_err("alive: what leads to %s cannot be judged: %d\n",
 		       rescue->victim->name, ret);

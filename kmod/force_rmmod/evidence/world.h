@@ -48,6 +48,7 @@ struct fr_world {
 	struct fr_alias *aliases;
 	size_t alias_count;
 	bool slabs_known, can_shrink;
+	bool told;		/* what is alive is for people to read */
 	struct kmem_cache *shrunk[FR_WORLD_SHRUNK];
 	unsigned int shrinks;
 	unsigned int explained, alive;

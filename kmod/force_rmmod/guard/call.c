@@ -10,18 +10,24 @@
  * The calls under way stand in an array that is read without a lock, since an
  * oops may come from anywhere, also from here.
  */
+#include <linux/delay.h>
+#include <linux/irqflags.h>
 #include <linux/kallsyms.h>
 #include <linux/kdebug.h>
 #include <linux/kernel.h>
+#include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/ptrace.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/string.h>
 
 #include "guard/guard.h"
 
+#define FR_CALL_PAUSE_MS 20
 #define FR_STACK_GUARD PAGE_SIZE	/* below the stack, never mapped */
 
 /* The call is on its task's stack: only that task may look at it. */
@@ -119,11 +125,64 @@ static bool fr_call_is_ours(const struct fr_call *call, struct pt_regs *regs)
 	return fr_context_is_same(&call->context) && fr_call_has_stack(call, regs);
 }
 
+/* What the kernel ends a task with after an oops. */
+static unsigned long fr_call_end;
+
+/* Before 5.17 it was do_exit(). */
+static void fr_call_find_end(void)
+{
+	static const char *const names[] = { "make_task_dead", "do_exit" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names) && !fr_call_end; i++) {
+		struct kprobe probe = { .symbol_name = names[i], .flags = KPROBE_FLAG_DISABLED };
+
+		if (register_kprobe(&probe))
+			continue;
+		fr_call_end = (unsigned long)probe.addr;
+		unregister_kprobe(&probe);
+	}
+}
+
+void fr_call_hold(struct fr_call *call)
+{
+	while (!fr_call_enter(call))
+		msleep(FR_CALL_PAUSE_MS);
+	WRITE_ONCE(fr_call_slot()->call, NULL);
+}
+
+void __noreturn fr_call_end_task(void)
+{
+	struct fr_slot *slot = fr_call_slot();
+
+	/* Or another oops does the same. */
+	BUG_ON(!fr_call_end);
+	/* Whoever frees us waits until interrupts are on again, which is not in our code. */
+	local_irq_disable();
+	smp_store_release(&slot->task, NULL);
+	fr_landing_leave();
+}
+
+static bool fr_call_is_under_way(void)
+{
+	int i;
+
+	for (i = 0; i < FR_CALLS; i++)
+		if (smp_load_acquire(&fr_slots[i].task))
+			return true;
+
+	return false;
+}
+
 static int fr_call_die(struct notifier_block *block, unsigned long event, void *data)
 {
 	const struct die_args *args = data;
 	struct fr_call *call;
 
+	if (event == DIE_INT3 && fr_landing_is_leaving(args->regs)) {
+		fr_landing_go(args->regs, fr_call_end, SIGKILL);
+		return NOTIFY_STOP;
+	}
 	if (event != DIE_OOPS || !args->regs)
 		return NOTIFY_DONE;
 
@@ -169,10 +228,14 @@ int fr_call_init(void)
 {
 	int ret = fr_landing_init();
 
+	fr_call_find_end();
 	return ret ? ret : register_die_notifier(&fr_call_block);
 }
 
 void fr_call_exit(void)
 {
+	while (fr_call_is_under_way())
+		msleep(FR_CALL_PAUSE_MS);
+	synchronize_rcu();
 	unregister_die_notifier(&fr_call_block);
 }

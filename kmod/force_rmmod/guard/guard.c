@@ -202,7 +202,7 @@ static int fr_guard_release(struct module *mod, void *data)
 	return 0;
 }
 
-int fr_guard_init(const struct fr_options *options)
+int fr_guard_init(void)
 {
 	int ret, probes;
 
@@ -210,7 +210,6 @@ int fr_guard_init(const struct fr_options *options)
 	if (ret)
 		return ret;
 
-	fr_run_init(options);
 	fr_locks_init();
 	ret = fr_call_init();
 	if (ret)

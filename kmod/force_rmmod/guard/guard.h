@@ -22,9 +22,14 @@ struct fr_landing {
 /*
  * <architecture>.c, all that an architecture needs: tell whether it can; call
  * fn, and come back from it with what it returns, or, after fr_landing_redirect() of
- * the registers that an exception has saved, when that exception ends, with ret.
+ * the registers that an exception has saved, when that exception ends, with ret. Last,
+ * make an exception that is told to notifiers as DIE_INT3, and tell it from others; and
+ * let an exception end in the call of a function, with interrupts on.
  */
 int fr_landing_init(void);
+void __noreturn fr_landing_leave(void);
+bool fr_landing_is_leaving(const struct pt_regs *regs);
+void fr_landing_go(struct pt_regs *regs, unsigned long function, unsigned long argument);
 int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *data);
 void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs, int ret);
 
@@ -85,6 +90,13 @@ struct fr_call *fr_call_probed(struct pt_regs *regs);
 /* Calls fn; if it dies: call->died, and -EFAULT. */
 int fr_call_run(struct fr_call *call, int (*fn)(void *data), void *data);
 
+/*
+ * Ends current, whose call has died, as an oops would. Held before by that call, we stay
+ * until it is out of our code.
+ */
+void fr_call_hold(struct fr_call *call);
+void __noreturn fr_call_end_task(void);
+
 /* journal.c: what a call registers, and what was found of it. */
 int fr_journal_init(void);	/* how many functions are probed */
 void fr_journal_exit(void);
@@ -94,12 +106,15 @@ void fr_journal_end(struct fr_journal *journal);
 /* The same, or NULL, to be used with a rescue, one at a time: its words may be cleared. */
 struct fr_journal *fr_journal_copy(const struct fr_journal *journal);
 
+/* Whether what is allocated at an address is a probe's, for the calls it has seen. */
+bool fr_journal_is_ours(const void *start);
+
 /* report.c: counters and the last events, in sysfs. */
 int fr_report_init(void);
 void fr_report_exit(void);
 void fr_report_call(void);
-void fr_report_wait(int difference);
-void fr_report_event(const struct fr_call *call, const char *undone);
+void fr_report_event(const struct fr_call *call, const char *name, const char *undone,
+		     const char *stays);
 
 /* places.c: the parameter guard, or NULL. Each guarded module has a place. */
 #define FR_PLACES 256
@@ -126,10 +141,10 @@ struct fr_guarded *fr_guarded_loading(void);
 void fr_guarded_forget(const struct task_struct *loader);
 
 /*
- * run.c: calls a function of the module; if it dies, undoes what it left: -EFAULT. The
- * options are looked at anew for each.
+ * run.c: calls a function of the module; if it dies, undoes what it left: -EFAULT. If
+ * that cannot be done for certain, the module is retired, and current ends as it would
+ * have without us.
  */
-void fr_run_init(const struct fr_options *options);
 int fr_guard_run(struct module *mod, const char *what, int (*fn)(void *data), void *data);
 
 /* param.c: before parameters are set, before init is called, and at last. */
@@ -137,8 +152,11 @@ void fr_params_guard(struct fr_guarded *guarded);
 void fr_params_restore(struct fr_guarded *guarded);
 void fr_params_free(struct fr_guarded *guarded);
 
+/* Gives the lock of a module's parameters back, if current has it. */
+void fr_params_unlock(struct module *mod);
+
 /* guard.c: the mode of force_rmmod in which it stays */
-int fr_guard_init(const struct fr_options *options);
+int fr_guard_init(void);
 void fr_guard_exit(void);
 
 /* guard.c: a module that stays for ever is guarded no more. */

@@ -108,14 +108,15 @@ static bool fr_journal_is_evidence(const struct fr_probe *probe)
 	return probe->source != FR_ORDER && probe->source != FR_DIRECT;
 }
 
+/* Kept inverted: nobody who searches memory is to take the journal for a reference. */
 static void fr_journal_add(struct fr_journal *journal, const struct fr_probe *probe,
 			   unsigned long word)
 {
 	if (journal->count == FR_JOURNAL_SIZE || !word || IS_ERR_VALUE(word))
 		return;
 
-	journal->words[journal->count] = fr_journal_is_evidence(probe) ? word : 0;
-	journal->objects[journal->count++] = word + probe->object_at;
+	journal->words[journal->count] = fr_journal_is_evidence(probe) ? ~word : 0;
+	journal->objects[journal->count++] = ~(word + probe->object_at);
 }
 
 static void fr_journal_remove(struct fr_journal *journal, unsigned long object)
@@ -123,7 +124,7 @@ static void fr_journal_remove(struct fr_journal *journal, unsigned long object)
 	unsigned int i;
 
 	for (i = 0; i < journal->count; i++)
-		if (journal->objects[i] == object)
+		if (journal->objects[i] == ~object)
 			journal->objects[i] = journal->words[i] = 0;
 }
 
@@ -191,13 +192,37 @@ void fr_journal_end(struct fr_journal *journal)
 
 /* ---- while it is undone ---- */
 
+static unsigned long fr_journal_word(unsigned long kept)
+{
+	return kept ? ~kept : 0;
+}
+
 struct fr_journal *fr_journal_copy(const struct fr_journal *journal)
 {
+	unsigned int i;
+
 	if (!journal)
 		return NULL;
 
-	fr_journal = *journal;
+	fr_journal.count = journal->count;
+	for (i = 0; i < journal->count; i++) {
+		fr_journal.words[i] = fr_journal_word(journal->words[i]);
+		fr_journal.objects[i] = fr_journal_word(journal->objects[i]);
+	}
 	return &fr_journal;
+}
+
+/* What probes have noted of a call stays in their memory until the next one. */
+bool fr_journal_is_ours(const void *start)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(fr_probes); i++)
+		if (fr_journal_probed[i] && fr_journal_probes[i].handler &&
+		    compat_kretprobe_has(&fr_journal_probes[i], start))
+			return true;
+
+	return false;
 }
 
 /* ---- the probes ---- */

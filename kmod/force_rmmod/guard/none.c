@@ -18,6 +18,7 @@
  *    instruction, BTI, PAC and UBSAN none is.
  *  - pstate must lose BTYPE, and x18 is to be put back if it is the shadow stack.
  */
+#include <linux/bug.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
 
@@ -36,5 +37,19 @@ int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *dat
 }
 
 void fr_landing_redirect(const struct fr_landing *landing, struct pt_regs *regs, int ret)
+{
+}
+
+void __noreturn fr_landing_leave(void)
+{
+	BUG();
+}
+
+bool fr_landing_is_leaving(const struct pt_regs *regs)
+{
+	return false;
+}
+
+void fr_landing_go(struct pt_regs *regs, unsigned long function, unsigned long argument)
 {
 }

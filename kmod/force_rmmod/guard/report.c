@@ -8,14 +8,15 @@
  * Counters since the guard is there, and the last calls that died, oldest first, as
  * many as a page has room for:
  *
- *	{"guarded": "*", "modules": 5, "calls": 9, "died": 1, "waiting": 0, "events": [
+ *	{"guarded": "*", "modules": 5, "calls": 9, "died": 1, "stay": 0, "events": [
  *	 {"seconds": 12.345, "module": "vms", "call": "init",
  *	  "place": "vms_init+0x5c/0x1000 [vms]", "reason": "Oops",
- *	  "undone": "platform device vms, kept in vms_dev [vms]", "repaired": ""}]}
+ *	  "undone": "platform device vms, kept in vms_dev [vms]", "repaired": "",
+ *	  "stays": ""}]}
  *
  * guarded: at most the first 255 characters of the list; modules: guarded now;
- * waiting: calls that cannot return, since something of the module is still in use;
- * seconds since boot.
+ * stay: calls that did not return, since something of the module may be in use for
+ * ever; stays: the name that it has got then; seconds since boot.
  */
 #include <linux/ctype.h>
 #include <linux/kernel.h>
@@ -42,23 +43,19 @@ struct fr_event {
 	char reason[32];
 	char undone[160];
 	char repaired[80];
+	char stays[MODULE_NAME_LEN];
 };
 
 static DEFINE_MUTEX(fr_report_lock);
 static struct fr_event fr_events[FR_EVENTS];	/* number n in place n % FR_EVENTS */
 static unsigned int fr_died;
 static atomic_t fr_report_calls = ATOMIC_INIT(0);
-static atomic_t fr_report_waiting = ATOMIC_INIT(0);
+static unsigned int fr_stay;
 static struct kobject *fr_report_folder;
 
 void fr_report_call(void)
 {
 	atomic_inc(&fr_report_calls);
-}
-
-void fr_report_wait(int difference)
-{
-	atomic_add(difference, &fr_report_waiting);
 }
 
 static const char *fr_report_or_nothing(const char *text)
@@ -77,7 +74,8 @@ static void fr_report_copy(char *to, const char *from, size_t size)
 			*to = ' ';
 }
 
-void fr_report_event(const struct fr_call *call, const char *undone)
+void fr_report_event(const struct fr_call *call, const char *name, const char *undone,
+		     const char *stays)
 {
 	struct fr_event *event;
 
@@ -86,11 +84,13 @@ void fr_report_event(const struct fr_call *call, const char *undone)
 	event->seconds = div_u64_rem(ktime_to_ms(ktime_get_boottime()), MSEC_PER_SEC,
 				     &event->milliseconds);
 	event->call = call->what;
-	fr_report_copy(event->module, call->mod->name, sizeof(event->module));
+	fr_report_copy(event->module, name, sizeof(event->module));
 	fr_report_copy(event->place, call->place, sizeof(event->place));
 	fr_report_copy(event->reason, call->reason, sizeof(event->reason));
 	fr_report_copy(event->undone, undone, sizeof(event->undone));
 	fr_report_copy(event->repaired, call->repaired, sizeof(event->repaired));
+	fr_report_copy(event->stays, stays, sizeof(event->stays));
+	fr_stay += *stays != '\0';
 	mutex_unlock(&fr_report_lock);
 }
 
@@ -126,17 +126,18 @@ static ssize_t fr_report_write(char *buffer, unsigned int first)
 	unsigned int i;
 
 	fr_report_copy(guarded, fr_guard_wanted(), sizeof(guarded));
-	used = sysfs_emit(buffer, "guarded: %s\nmodules: %u\ncalls: %d\ndied: %u\nwaiting: %d\n",
+	used = sysfs_emit(buffer, "guarded: %s\nmodules: %u\ncalls: %d\ndied: %u\nstay: %u\n",
 			  guarded, fr_guard_count(), atomic_read(&fr_report_calls),
-			  fr_died, atomic_read(&fr_report_waiting));
+			  fr_died, fr_stay);
 	for (i = first; i < fr_died; i++) {
 		event = &fr_events[i % FR_EVENTS];
 		used += sysfs_emit_at(buffer, used,
-				      "%llu.%03u s: %s of %s died at %s (%s); undone: %s; repaired: %s\n",
+				      "%llu.%03u s: %s of %s died at %s (%s); undone: %s; repaired: %s%s%s\n",
 				      event->seconds, event->milliseconds, event->call,
 				      event->module, event->place, event->reason,
 				      fr_report_or_nothing(event->undone),
-				      fr_report_or_nothing(event->repaired));
+				      fr_report_or_nothing(event->repaired),
+				      *event->stays ? "; stays as " : "", event->stays);
 	}
 
 	return used;
@@ -157,18 +158,18 @@ static ssize_t fr_report_write_json(char *buffer, unsigned int first)
 
 	fr_report_copy(guarded, fr_guard_wanted(), sizeof(guarded));
 	used = sysfs_emit(buffer, "{\"guarded\": \"%s\", \"modules\": %u, \"calls\": %d, "
-			  "\"died\": %u, \"waiting\": %d, \"events\": [",
+			  "\"died\": %u, \"stay\": %u, \"events\": [",
 			  guarded, fr_guard_count(), atomic_read(&fr_report_calls),
-			  fr_died, atomic_read(&fr_report_waiting));
+			  fr_died, fr_stay);
 	for (i = first; i < fr_died; i++, comma = ", ") {
 		event = &fr_events[i % FR_EVENTS];
 		used += sysfs_emit_at(buffer, used,
 				      "%s{\"seconds\": %llu.%03u, \"module\": \"%s\", "
 				      "\"call\": \"%s\", \"place\": \"%s\", \"reason\": \"%s\", "
-				      "\"undone\": \"%s\", \"repaired\": \"%s\"}",
+				      "\"undone\": \"%s\", \"repaired\": \"%s\", \"stays\": \"%s\"}",
 				      comma, event->seconds, event->milliseconds, event->module,
 				      event->call, event->place, event->reason, event->undone,
-				      event->repaired);
+				      event->repaired, event->stays);
 	}
 	used += sysfs_emit_at(buffer, used, "]}\n");
 

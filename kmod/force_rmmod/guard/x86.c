@@ -6,6 +6,7 @@
  * call began with. All registers but the frame pointer are said to be lost by
  * the call, so the compiler keeps on the stack what it needs of them.
  */
+#include <linux/bug.h>
 #include <linux/kernel.h>
 #include <linux/ptrace.h>
 
@@ -46,6 +47,28 @@ int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *dat
 		       "memory", "cc");
 
 	return ret;
+}
+
+extern const char fr_landing_left[];
+
+/* The exception's return goes elsewhere: an indirect call of what is not exported may trap. */
+void __noreturn fr_landing_leave(void)
+{
+	asm volatile("int3\n"
+		     "fr_landing_left:");
+	BUG();
+}
+
+bool fr_landing_is_leaving(const struct pt_regs *regs)
+{
+	return regs->ip == (unsigned long)fr_landing_left;
+}
+
+void fr_landing_go(struct pt_regs *regs, unsigned long function, unsigned long argument)
+{
+	regs->ip = function;
+	regs->di = argument;
+	regs->flags |= X86_EFLAGS_IF;
 }
 
 /*

@@ -163,6 +163,48 @@ static int fr_loader_repair_locked(void)
 	return 0;
 }
 
+/* The first of its own that current has in the table, or NULL. */
+static struct compat_idempotent *fr_loader_own(void)
+{
+	unsigned long stack = (unsigned long)current->stack;
+	struct hlist_node **link;
+	unsigned int bucket;
+
+	for (bucket = 0; bucket < FR_IDEM_BUCKETS; bucket++) {
+		link = &fr_idem_hash[bucket].first;
+		while (*link && fr_loader_valid(fr_loader_entry(*link), link, bucket)) {
+			if ((unsigned long)*link - stack < THREAD_SIZE)
+				return fr_loader_entry(*link);
+			link = &(*link)->next;
+		}
+	}
+
+	return NULL;
+}
+
+/* As the kernel does it when a load ends; that of the others, too. */
+static int fr_loader_leave_locked(void)
+{
+	struct compat_idempotent *own = fr_loader_own(), *entry;
+	struct hlist_node *node, *next;
+	const void *cookie;
+
+	if (!own)
+		return 0;
+
+	cookie = own->cookie;
+	hlist_for_each_safe(node, next, &fr_idem_hash[hash_ptr(cookie, COMPAT_IDEM_HASH_BITS)]) {
+		entry = fr_loader_entry(node);
+		if (entry->cookie != cookie)
+			continue;
+		hlist_del_init(&entry->entry);
+		entry->ret = -EBUSY;
+		complete(&entry->complete);
+	}
+
+	return 0;
+}
+
 /* Not spin_lock(): a task that died in the table has left it locked. */
 static int fr_loader_locked(int (*fn)(void))
 {
@@ -187,21 +229,9 @@ static int fr_loader_locked(int (*fn)(void))
  */
 static int fr_loader_check_locked(void)
 {
-	unsigned long stack = (unsigned long)current->stack;
-	struct hlist_node **link;
-	unsigned int bucket;
-
-	if (!compat_is_finit_module(syscall_get_nr(current, task_pt_regs(current))))
+	if (!compat_is_finit_module(syscall_get_nr(current, task_pt_regs(current))) ||
+	    fr_loader_own())
 		return 0;
-
-	for (bucket = 0; bucket < FR_IDEM_BUCKETS; bucket++) {
-		link = &fr_idem_hash[bucket].first;
-		while (*link && fr_loader_valid(fr_loader_entry(*link), link, bucket)) {
-			if ((unsigned long)*link - stack < THREAD_SIZE)
-				return 0;
-			link = &(*link)->next;
-		}
-	}
 
 	return fr_layout_unknown("idempotent");
 }
@@ -222,4 +252,9 @@ int fr_loader_resolve(void)
 int fr_loader_repair(void)
 {
 	return COMPAT_HAVE_IDEMPOTENT ? fr_loader_locked(fr_loader_repair_locked) : 0;
+}
+
+int fr_loader_leave(void)
+{
+	return COMPAT_HAVE_IDEMPOTENT && fr_idem_hash ? fr_loader_locked(fr_loader_leave_locked) : 0;
 }

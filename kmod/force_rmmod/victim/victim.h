@@ -84,6 +84,9 @@ unsigned int fr_words_serial(const struct fr_rescue *rescue, const void *object)
 int fr_loader_resolve(void);
 int fr_loader_repair(void);
 
+/* Takes what current is loading out of the table: it does not come back from there. */
+int fr_loader_leave(void);
+
 /* async.c: asynchronous calls of the victim whose worker died; how many. */
 int fr_async_repair(struct fr_rescue *rescue, bool apply);
 

@@ -24,7 +24,6 @@
 
 #define LOCK "/proc/modules"
 #define SYS_FOLDER "/sys/module/" RESCUE
-#define WAITING "\"waiting\": "
 #define UNLOAD_SECONDS 15
 #define DELETE_SECONDS 60
 #define NO_LIMIT (-1)
@@ -318,23 +317,6 @@ int calls_delete(const char *name)
 bool calls_guard_is_loaded(void)
 {
 	return !access(SYS_FOLDER "/guard", F_OK);
-}
-
-int calls_guard_waiting(void)
-{
-	char text[4096];
-	FILE *file = fopen(SYS_FOLDER "/guard/report.json", "re");
-	char *waiting;
-	size_t length;
-
-	if (!file)
-		return 0;
-
-	length = fread(text, 1, sizeof(text) - 1, file);
-	fclose(file);
-	text[length] = '\0';
-	waiting = strstr(text, WAITING);
-	return waiting ? atoi(waiting + strlen(WAITING)) : 0;
 }
 
 int calls_ask(const struct request *request)

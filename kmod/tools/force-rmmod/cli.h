@@ -90,7 +90,6 @@ struct request {
 };
 
 bool calls_guard_is_loaded(void);
-int calls_guard_waiting(void);	/* calls that it does not let go yet */
 int calls_ask(const struct request *request);
 
 /* reasons.c: errnos in words; false for one that nobody expects */

@@ -290,13 +290,6 @@ static int ask(const struct options *options)
 	return calls_ask(&request);
 }
 
-/* It has one such parameter for all: calls that wait would be let go without proof. */
-static bool risks_others(const struct options *options)
-{
-	return (options->force || options->no_scan) && calls_guard_is_loaded() &&
-	       calls_guard_waiting();
-}
-
 static int rescue(const struct options *options, const struct image *image)
 {
 	int error = image->data ? load(options, image) : ask(options);
@@ -374,11 +367,6 @@ static int run(const struct options *options)
 	log_open();
 	if (calls_interrupted())
 		return report_end(FAILED, "interrupted", "%s was not touched", options->name);
-
-	if (risks_others(options))
-		return report_end(REFUSED, "refused", "the guard waits with calls of modules that "
-				  "are still in use (dmesg tells which): %s would count for "
-				  "them too", options->force ? "--force" : "--no-scan");
 
 	return rescue(options, &image);
 }
