@@ -118,6 +118,8 @@ FA_PAIR(netfilter);
 FA_PAIR(rcu_self);
 FA_PAIR(user);
 FA_PAIR(packet_chain);
+FA_PAIR(congestion);
+FA_PAIR(congestion_allocated);
 FA_PAIR(chain);
 FA_PAIR(lookalike);
 FA_PAIR(unowned);

@@ -25,6 +25,7 @@
 #include <linux/workqueue.h>
 
 #include <net/net_namespace.h>
+#include <net/tcp.h>
 
 #include "faults.h"
 
@@ -106,6 +107,47 @@ void fa_netfilter_stop(void)
 	nf_unregister_net_hook(&init_net, &fa_netfilter);
 }
 
+/* ---- what the kernel keeps on a list that nobody else knows, in an array or allocated ---- */
+
+static void fa_congestion_avoid(struct sock *sk, u32 ack, u32 acked)
+{
+	tcp_reno_cong_avoid(sk, ack, acked);
+}
+
+static struct tcp_congestion_ops fa_congestions[FA_ARRAY], *fa_congestion;
+
+static int fa_congestion_add(struct tcp_congestion_ops *ops)
+{
+	strscpy(ops->name, "faults", sizeof(ops->name));
+	ops->owner = THIS_MODULE;
+	ops->ssthresh = tcp_reno_ssthresh;
+	ops->undo_cwnd = tcp_reno_undo_cwnd;
+	ops->cong_avoid = fa_congestion_avoid;
+	return tcp_register_congestion_control(ops);
+}
+
+int fa_congestion_start(void)
+{
+	return fa_congestion_add(&fa_congestions[2]);
+}
+
+void fa_congestion_stop(void)
+{
+	tcp_unregister_congestion_control(&fa_congestions[2]);
+}
+
+int fa_congestion_allocated_start(void)
+{
+	fa_congestion = kzalloc(sizeof(*fa_congestion), GFP_KERNEL);
+	return fa_congestion ? fa_congestion_add(fa_congestion) : -ENOMEM;
+}
+
+void fa_congestion_allocated_stop(void)
+{
+	tcp_unregister_congestion_control(fa_congestion);
+	kfree(fa_congestion);
+}
+
 /* ---- a hook that uses what the module has allocated, a queue and a device ---- */
 
 static struct workqueue_struct *fa_user_queue;
@@ -118,19 +160,16 @@ static void fa_user_works(struct work_struct *work)
 
 static DECLARE_WORK(fa_user_work, fa_user_works);
 
-static unsigned int fa_user_called(void *data, struct sk_buff *skb,
-				   const struct nf_hook_state *state)
-{
-	queue_work(fa_user_queue, &fa_user_work);
-	return NF_ACCEPT;
-}
+static struct rcu_head fa_user_head;
+static bool fa_user_ends;
 
-static const struct nf_hook_ops fa_user = {
-	.hook = fa_user_called,
-	.pf = NFPROTO_IPV4,
-	.hooknum = NF_INET_LOCAL_OUT,
-	.priority = NF_IP_PRI_LAST,
-};
+static void fa_user_called(struct rcu_head *head)
+{
+	if (READ_ONCE(fa_user_ends))
+		return;
+	queue_work(fa_user_queue, &fa_user_work);
+	call_rcu(head, fa_user_called);
+}
 
 int fa_user_start(void)
 {
@@ -142,14 +181,17 @@ int fa_user_start(void)
 
 	fa_user_device = platform_device_register_simple("faults_user", PLATFORM_DEVID_NONE, NULL, 0);
 	ret = PTR_ERR_OR_ZERO(fa_user_device);
+	WRITE_ONCE(fa_user_ends, false);
 	if (!ret)
-		ret = nf_register_net_hook(&init_net, &fa_user);
+		call_rcu(&fa_user_head, fa_user_called);
 	return ret;
 }
 
 void fa_user_stop(void)
 {
-	nf_unregister_net_hook(&init_net, &fa_user);
+	WRITE_ONCE(fa_user_ends, true);
+	rcu_barrier();
+	rcu_barrier();
 	platform_device_unregister(fa_user_device);
 	destroy_workqueue(fa_user_queue);
 }

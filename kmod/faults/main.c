@@ -93,6 +93,8 @@ static const struct fa_row fa_rows[] = {
 	FA_LEFT(packet_allocated),
 	FA_LEFT(packet_array),
 	FA_LEFT(packet_chain),
+	FA_LEFT(congestion),
+	FA_LEFT(congestion_allocated),
 	FA_LEFT(netfilter),
 	FA_LEFT(rcu_self),
 	FA_LEFT(user),

@@ -45,6 +45,11 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include <net/net_namespace.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#include <net/hotdata.h>
+#endif
+
 /*
  * The newest kernel whose private structures were compared with those here, and
  * which those are.
@@ -799,19 +804,54 @@ static inline bool compat_kretprobe_has(const struct kretprobe *probe, const voi
  * Waits until what kfree_rcu() was given has been freed: in v6.12 2b55d6a42d14
  * ("rcu/kvfree: Add kvfree_rcu_barrier() API") made that a function, which v7.3 does
  * not export, where such objects are on the lists of free ones at once. Before, they
- * waited on a list for 20 ms, and from v6.2 on for 5 s.
+ * waited on a list for 20 ms, and from v6.1 on for 5 s.
  */
 static inline void compat_wait_for_frees(void)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
 	kvfree_rcu_barrier();
-#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
-	msleep(6000);
-#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+	msleep(5500);
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 	msleep(60);
 #endif
 	rcu_barrier();
 }
+
+/*
+ * Handlers of all packets: a list of the kernel's, in v6.9 part of net_hotdata, in v7.0
+ * each network namespace's own.
+ */
+#define COMPAT_HAVE_PTYPE_ALL (LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0))
+
+static inline const struct list_head *compat_all_handlers(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+	return &net_hotdata.ptype_all;
+#else
+	return NULL;
+#endif
+}
+
+static inline const struct list_head *compat_net_handlers(const struct net *net)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+	return &net->ptype_all;
+#else
+	return NULL;
+#endif
+}
+
+/* 6.0: capital letters are keys of their own. */
+#define COMPAT_SYSRQ_KEYS (LINUX_VERSION_CODE < KERNEL_VERSION(6, 0, 0) ? 36 : 62)
+
+/* kernel/cpu.c, v5.10 to v7.3. */
+struct compat_cpuhp_step {
+	const char *name;
+	const void *startup, *teardown;
+	struct hlist_head list;
+	bool cant_stop, multi_instance;
+};
 
 /* af449901b84c ("sched: Add migrate_disable()") (in v5.11). */
 #if defined(CONFIG_SMP) && LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)

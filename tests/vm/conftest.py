@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-kernel", action="store_true", help="do not leave out kernels of `spread` and `outer_kernels`"
     )
+    parser.addoption(
+        "--chaos", default="1-20", metavar="FIRST-LAST", help="numbers of the random modules that get stuck"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,6 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "outer_kernels: cases that share a costly beginning: on the first and last"
     )
     config.addinivalue_line("markers", "spread: long: each case on one --kernel only")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A case for each random module."""
+    if "chaos_seed" in metafunc.fixturenames:
+        first, last = map(int, metafunc.config.getoption("--chaos").split("-"))
+        metafunc.parametrize("chaos_seed", range(first, last + 1))
 
 
 def _turn(item: pytest.Item, spec: str, kernels: list[str]) -> str:

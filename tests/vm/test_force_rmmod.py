@@ -186,7 +186,7 @@ def test_explained_as_data(bench: Bench) -> None:
 def test_retired_for_what_is_alive(bench: Bench) -> None:
     """Found by the search of memory alone; without that nothing is proven."""
     guest = bench.guest
-    bench.load("faults", {"scenario": "sysrq"})
+    bench.load("faults", {"scenario": "congestion"})
     for options in ((), ("--no-scan",)):
         assert bench.ask("--explain", *options, "faults")["rescue"] == "would be retired"
     assert guest.initstate("faults") == "coming"

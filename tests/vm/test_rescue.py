@@ -208,6 +208,12 @@ LEFT = (
         log=("undo: memory region faults_region, .*", "undo: memory region faults_part, .*"),
     ),
     Scenario("timer_array", log=(r"undo: timer fa_timers.* \[faults\], calls fa_timers_fire \[faults\]",)),
+    Scenario("sysrq", log=("undo: key of sysrq y",)),
+    Scenario("packet", log=(r"undo: packet handler of protocol 9000, calls fa_packet_received \[faults\]",)),
+    Scenario("packet_array", log=("undo: packet handler of protocol 9000, .*",)),
+    Scenario("packet_allocated", log=("undo: packet handler of protocol 9000, .*",)),
+    Scenario("packet_chain", log=("undo: packet handler of protocol 9000, .*",)),
+    Scenario("netfilter", log=(r"undo: netfilter hook number 3 of net \d+, calls fa_netfilter_called .*",)),
     Scenario("chain", log=("nothing found of a known kind",)),
     Scenario("lookalike", log=("nothing found of a known kind",)),
 )
@@ -227,12 +233,8 @@ class Alive:
 
 
 ALIVE = (
-    Alive("sysrq", r"alive: sysrq_key_table\+.* leads to fa_sysrq\+.* \[faults\]"),
-    Alive("packet", r"alive: .* leads to fa_packet\+.* \[faults\]"),
-    Alive("packet_array", r"alive: .* leads to fa_packets\+.* \[faults\]"),
-    Alive("packet_allocated", r"alive: .* leads to an object of kmalloc-\S+ that leads from .* \[faults\]"),
-    Alive("packet_chain", r"alive: .* leads to an object of kmalloc-\S+ that leads from .* \[faults\]"),
-    Alive("netfilter", r"alive: .* leads to .*faults.*"),
+    Alive("congestion", r"alive: .* leads to fa_congestions\+.* \[faults\]"),
+    Alive("congestion_allocated", r"alive: .* leads to an object of kmalloc-\S+ that leads from .*faults\]?"),
     Alive("user", r"faults~1 keeps: workqueue faults_user, .*"),
     Alive("rcu_self", r"alive: .* leads to .*faults.*"),
     Alive("leak", "nobody is found who holds the 1 references to faults", load=OK, state="live"),
@@ -484,7 +486,7 @@ def test_what_was_retired_is_proven_again(guest: Guest, upload: Upload) -> None:
     assert guest.load(faults, {"scenario": "null"}) == KILLED
     assert guest.load(rescue, {"target": "faults", "scan": "0"}, call="init") == RETIRED
     assert not any(line.startswith(("scan: ", "alive: ", "references: ")) for line in rescue_log(guest))
-    assert guest.load(faults, {"scenario": "sysrq"}) == KILLED
+    assert guest.load(faults, {"scenario": "congestion"}) == KILLED
     assert guest.load(rescue, {"target": "faults"}, call="init") == RETIRED
     for _ in range(2):
         assert guest.load(rescue, {"target": "faults~2"}, call="init") == "EBUSY"

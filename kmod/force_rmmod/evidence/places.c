@@ -415,6 +415,9 @@ static void fr_place_execmem(struct fr_world *world)
 		base = (unsigned long)compat_module_mem(world->victim, type, &size);
 		if (base && size)
 			fr_place_maple(world, &cache->busy_areas, base);
+		/* What is free ends where the victim begins, and begins after its end. */
+		if (base && size)
+			fr_place_maple(world, &cache->free_areas, base);
 	}
 }
 #else

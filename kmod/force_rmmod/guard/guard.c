@@ -210,6 +210,7 @@ int fr_guard_init(void)
 	if (ret)
 		return ret;
 
+	fr_run_init(fr_guard_forget);
 	fr_locks_init();
 	ret = fr_call_init();
 	if (ret)

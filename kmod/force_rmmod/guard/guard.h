@@ -61,6 +61,9 @@ void fr_context_show_signals(void);
 void fr_locks_init(void);
 void fr_locks_release(struct module *victim, char *text, size_t size);
 
+/* The same of its parameters' lock, which the setter's caller gives back if it can. */
+void fr_locks_release_params(struct module *mod);
+
 /* call.c: calls of the guarded modules' code, of so many tasks at a time. */
 #define FR_CALLS 64
 
@@ -136,24 +139,25 @@ unsigned int fr_guard_count(void);	/* modules guarded now */
 struct fr_guarded *fr_guarded_find(const struct module *mod);
 struct fr_guarded *fr_guarded_add(struct module *mod);
 
+/* Whether what is allocated at an address is a copy of some module's table of parameters. */
+bool fr_guarded_is_ours(const void *start);
+
 /* That which current is loading, before its init is called, or NULL. */
 struct fr_guarded *fr_guarded_loading(void);
 void fr_guarded_forget(const struct task_struct *loader);
 
 /*
  * run.c: calls a function of the module; if it dies, undoes what it left: -EFAULT. If
- * that cannot be done for certain, the module is retired, and current ends as it would
- * have without us.
+ * that cannot be done for certain, the module is retired and forgotten, and current ends
+ * as it would have without us.
  */
+void fr_run_init(void (*forget)(struct module *mod));
 int fr_guard_run(struct module *mod, const char *what, int (*fn)(void *data), void *data);
 
 /* param.c: before parameters are set, before init is called, and at last. */
 void fr_params_guard(struct fr_guarded *guarded);
 void fr_params_restore(struct fr_guarded *guarded);
 void fr_params_free(struct fr_guarded *guarded);
-
-/* Gives the lock of a module's parameters back, if current has it. */
-void fr_params_unlock(struct module *mod);
 
 /* guard.c: the mode of force_rmmod in which it stays */
 int fr_guard_init(void);

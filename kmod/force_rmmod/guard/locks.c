@@ -10,6 +10,8 @@
  */
 #include <linux/device.h>
 #include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
@@ -98,4 +100,10 @@ void fr_locks_release(struct module *victim, char *text, size_t size)
 		fr_locks_tell(text, size, "lock", "pernet_ops_rwsem");
 		up_write(fr_locks_nets);
 	}
+}
+
+void fr_locks_release_params(struct module *mod)
+{
+	if (fr_locks_is_held(&mod->param_lock))
+		kernel_param_unlock(mod);
 }

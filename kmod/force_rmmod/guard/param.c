@@ -10,8 +10,6 @@
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
-#include <linux/mutex.h>
-#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
@@ -127,10 +125,4 @@ void fr_params_free(struct fr_guarded *guarded)
 {
 	kfree(guarded->params);
 	guarded->params = NULL;
-}
-
-void fr_params_unlock(struct module *mod)
-{
-	if (compat_mutex_owner(&mod->param_lock) == (unsigned long)current)
-		kernel_param_unlock(mod);
 }

@@ -102,3 +102,14 @@ void fr_guarded_forget(const struct task_struct *loader)
 		if (fr_guarded[i].loader == loader)
 			fr_guarded[i].loader = NULL;
 }
+
+bool fr_guarded_is_ours(const void *start)
+{
+	int i;
+
+	for (i = 0; i < FR_PLACES; i++)
+		if (READ_ONCE(fr_guarded[i].params) == start)
+			return true;
+
+	return false;
+}

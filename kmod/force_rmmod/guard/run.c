@@ -23,6 +23,13 @@
 #define FR_GUARD_ROUNDS 3
 #define FR_GUARD_PAUSE_MS 500
 
+static void (*fr_run_forget)(struct module *mod);
+
+void fr_run_init(void (*forget)(struct module *mod))
+{
+	fr_run_forget = forget;
+}
+
 /* A call that died, and the case of the module that it was of. */
 struct fr_death {
 	struct fr_call *call;
@@ -126,10 +133,15 @@ static void fr_guard_tell(const struct fr_death *death, bool stays)
 static void __noreturn fr_guard_end(struct fr_call *call)
 {
 	fr_loader_leave();
-	fr_params_unlock(call->mod);
+	fr_locks_release_params(call->mod);
 	fr_call_hold(call);
-	fr_guard_forget(call->mod);
+	fr_run_forget(call->mod);
 	fr_call_end_task();
+}
+
+static bool fr_guard_is_ours(const void *start)
+{
+	return fr_journal_is_ours(start) || fr_guarded_is_ours(start);
 }
 
 /* One at a time, as the rescue. */
@@ -139,7 +151,7 @@ static void fr_guard_mourn(struct fr_call *call)
 		.call = call,
 		.rescue = {
 			.victim = call->mod,
-			.is_ours = fr_journal_is_ours,
+			.is_ours = fr_guard_is_ours,
 			.options = { .scan = true },
 		},
 	};

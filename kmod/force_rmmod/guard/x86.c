@@ -49,19 +49,23 @@ int fr_landing_call(struct fr_landing *landing, int (*fn)(void *data), void *dat
 	return ret;
 }
 
-extern const char fr_landing_left[];
+/* Where the exception of fr_landing_leave() was made. */
+static unsigned long fr_landing_left;
 
 /* The exception's return goes elsewhere: an indirect call of what is not exported may trap. */
 void __noreturn fr_landing_leave(void)
 {
-	asm volatile("int3\n"
-		     "fr_landing_left:");
+	asm volatile("leaq 1f(%%rip), %%rax\n\t"
+		     "movq %%rax, %0\n\t"
+		     "int3\n"
+		     "1:"
+		     : "=m" (fr_landing_left) : : "rax");
 	BUG();
 }
 
 bool fr_landing_is_leaving(const struct pt_regs *regs)
 {
-	return regs->ip == (unsigned long)fr_landing_left;
+	return fr_landing_left && regs->ip == fr_landing_left;
 }
 
 void fr_landing_go(struct pt_regs *regs, unsigned long function, unsigned long argument)

@@ -8,6 +8,7 @@
  */
 #include <linux/kdebug.h>
 #include <linux/kernel.h>
+#include <linux/inetdevice.h>
 #include <linux/keyboard.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
@@ -18,6 +19,10 @@
 #include <linux/rtnetlink.h>
 #include <linux/rwsem.h>
 #include <linux/suspend.h>
+#include <linux/vt_kern.h>
+
+#include <net/addrconf.h>
+#include <net/netevent.h>
 
 #include "kernel/kernel.h"
 #include "undo/undo.h"
@@ -34,6 +39,7 @@ struct fr_chain {
 	const char *symbol;
 	enum fr_chain_type type;
 	int (*unregister)(struct notifier_block *block);
+	bool maybe;	/* not every kernel has it */
 };
 
 static int fr_chain_leave_panic(struct notifier_block *block)
@@ -48,7 +54,14 @@ static const struct fr_chain fr_chains[] = {
 	{ "die", "die_chain", FR_CHAIN_ATOMIC, unregister_die_notifier },
 	{ "module", "module_notify_list", FR_CHAIN_BLOCKING, unregister_module_notifier },
 	{ "oom", "oom_notify_list", FR_CHAIN_BLOCKING, unregister_oom_notifier },
+	{ "restart", "restart_handler_list", FR_CHAIN_ATOMIC, unregister_restart_handler, true },
+#ifdef CONFIG_INET
+	{ "IPv4 address", "inetaddr_chain", FR_CHAIN_BLOCKING, unregister_inetaddr_notifier, true },
+	{ "IPv6 address", "inet6addr_chain", FR_CHAIN_ATOMIC, unregister_inet6addr_notifier, true },
+	{ "neighbour", "netevent_notif_chain", FR_CHAIN_ATOMIC, unregister_netevent_notifier, true },
+#endif
 #ifdef CONFIG_VT
+	{ "terminal", "vt_notifier_list", FR_CHAIN_ATOMIC, unregister_vt_notifier, true },
 	{ "keyboard", "keyboard_notifier_list", FR_CHAIN_ATOMIC, unregister_keyboard_notifier },
 #endif
 #ifdef CONFIG_PM_SLEEP
@@ -62,6 +75,11 @@ FR_SYMBOL("panic_notifier_list");
 FR_SYMBOL("die_chain");
 FR_SYMBOL("module_notify_list");
 FR_SYMBOL("oom_notify_list");
+FR_SYMBOL("restart_handler_list");
+FR_SYMBOL("inetaddr_chain");
+FR_SYMBOL("inet6addr_chain");
+FR_SYMBOL("netevent_notif_chain");
+FR_SYMBOL("vt_notifier_list");
 FR_SYMBOL("keyboard_notifier_list");
 FR_SYMBOL("pm_chain_head");
 
@@ -113,11 +131,13 @@ static int fr_chain_find_one(struct fr_chain_find *find)
 	size_t sizes[] = { sizeof(struct atomic_notifier_head),
 			   sizeof(struct blocking_notifier_head),
 			   sizeof(struct raw_notifier_head) };
-	void *head = fr_lookup_name(find->chain->symbol, sizes[find->chain->type]);
+	void *(*look_up)(const char *symbol, size_t size) =
+		find->chain->maybe ? fr_lookup_quietly : fr_lookup_name;
+	void *head = look_up(find->chain->symbol, sizes[find->chain->type]);
 	int ret;
 
 	if (!head)
-		return -EOPNOTSUPP;
+		return find->chain->maybe ? 0 : -EOPNOTSUPP;
 
 	switch (find->chain->type) {
 	case FR_CHAIN_BLOCKING:
