@@ -148,7 +148,7 @@ void fa_congestion_allocated_stop(void)
 	kfree(fa_congestion);
 }
 
-/* ---- a hook that uses what the module has allocated, a queue and a device ---- */
+/* ---- a callback that uses what the module has allocated, a queue and a device ---- */
 
 static struct workqueue_struct *fa_user_queue;
 static struct platform_device *fa_user_device;

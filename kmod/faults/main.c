@@ -87,7 +87,7 @@ static const struct fa_row fa_rows[] = {
 	FA_LEFT(region),
 	FA_LEFT(hidden),
 	{ "stubborn", FA_IN_INIT, fa_stubborn_start, fa_thread_stop, NULL },
-	/* of a kind that force_rmmod does not know */
+	/* hooks, and what the kernel calls by itself */
 	FA_LEFT(sysrq),
 	FA_LEFT(packet),
 	FA_LEFT(packet_allocated),
