@@ -2,6 +2,7 @@
 #   make vm-test    fresh machine: installs what is missing, fetches a kernel, builds, boots, tests, reports
 #   make test       everything that CI runs
 #   make test-every-kernel   the long tests on all kernels, where make test gives each case to one of them
+#   make chaos      random modules get stuck and are rescued; N=2000, FIRST=1, KERNELS
 #   make check      what needs no virtual machine: formats, types, unit tests
 #   make docs       the figures of docs/ and the recorded terminal anew
 #   make field-trial   other people's modules: Debian's dkms packages; RELEASE=bookworm KERNELS=6.1
@@ -20,7 +21,7 @@ READY := $(VENV)/.ready
 PATIENT := KMOD_HARNESS_TIMEOUT_FACTOR=3
 kernel_options = $(foreach kernel,$(1),--kernel $(kernel))
 
-.PHONY: field-trial samples vm-test test test-every-kernel check benchmark docs clean setup
+.PHONY: chaos field-trial samples vm-test test test-every-kernel check benchmark docs clean setup
 
 vm-test: setup
 	$(BIN)/invoke vm-test $(call kernel_options,$(KERNELS))
@@ -31,6 +32,13 @@ test: setup check
 # The same without leaving out kernels of the long tests.
 test-every-kernel: setup check
 	$(PATIENT) $(BIN)/pytest -n auto --every-kernel -m vm tests/vm kmod $(call kernel_options,$(ALL_KERNELS))
+
+# The numbers that failed are the ones to try again: FIRST=17 N=1.
+FIRST ?= 1
+N ?= 100
+chaos: setup
+	$(BIN)/pytest -n auto -m vm tests/vm/test_chaos.py --chaos $(FIRST)-$(shell expr $(FIRST) + $(N) - 1) \
+		$(call kernel_options,$(ALL_KERNELS))
 
 check: $(READY)
 	$(BIN)/ruff format --check .
