@@ -201,6 +201,15 @@ def test_retired_for_what_is_alive(bench: Bench) -> None:
     )
     assert "faults~1: " in bench.force_rmmod("--list").output
     bench.load("faults", {"scenario": "null"})
+    assert bench.ask("--no-scan", "faults")["outcome"] == "retired"
+    bench.load("faults", {"fault": "0"})
+    busy = bench.force_rmmod("--sweep")
+    assert busy.output.count("stays, as a module of its old name is loaded") == 2
+    assert guest.unload("faults") == OK
+    swept = bench.force_rmmod("--sweep")
+    assert (swept.returncode, swept.output.splitlines()[-1]) == (Exit.RETIRED, "swept: 1 removed, 1 stay")
+    assert [name for name in guest.modules() if "~" in name] == ["faults~1"]
+    bench.load("faults", {"scenario": "null"})
     assert bench.ask("faults")["outcome"] == "rescued"
     assert bench.ask("--risk-panic", "faults")["outcome"] == "usage"
 

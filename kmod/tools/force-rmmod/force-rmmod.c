@@ -16,13 +16,18 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "cli.h"
+
+#define RESCUE_PROGRAM "force-rmmod"
 
 static const char usage[] =
 "usage: force-rmmod [--explain] [--force [--risk-panic]] [--keep] [--no-scan] [--json]\n"
 "                   [--module FILE] NAME\n"
 "       force-rmmod --list\n"
+"       force-rmmod --sweep [--module FILE]\n"
 "\n"
 "Takes the stuck module NAME out of the kernel, without a reboot. One that cannot be\n"
 "proven dead is retired instead: it is renamed, stays in memory, and NAME is free.\n"
@@ -35,6 +40,7 @@ static const char usage[] =
 "  --no-scan      do not search memory for what still leads into NAME, which is\n"
 "                 retired then\n"
 "  --list         show what was retired; take one of them (NAME~1) to prove it again\n"
+"  --sweep        prove all of them again, and remove those that nothing leads to\n"
 "  --json         one JSON object on standard output instead of text\n"
 "  --module FILE  the rescue module, for the running kernel. Otherwise: the one\n"
 "                 that `make force-rmmod` appended to this program, else\n"
@@ -45,7 +51,7 @@ static const char usage[] =
 "4 retired.\n";
 
 struct options {
-	bool explain, force, risk_panic, keep, no_scan, list, json, help;
+	bool explain, force, risk_panic, keep, no_scan, list, sweep, json, help;
 	const char *module;
 	char name[MAX_NAME + 1];
 };
@@ -56,6 +62,7 @@ static const struct option long_options[] = {
 	{ "risk-panic", no_argument, NULL, 'r' },
 	{ "keep", no_argument, NULL, 'k' },
 	{ "list", no_argument, NULL, 'l' },
+	{ "sweep", no_argument, NULL, 'w' },
 	{ "no-scan", no_argument, NULL, 's' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "module", required_argument, NULL, 'm' },
@@ -111,6 +118,9 @@ static const char *parse_flag(struct options *options, int option)
 	case 'l':
 		options->list = true;
 		return NULL;
+	case 'w':
+		options->sweep = true;
+		return NULL;
 	case 's':
 		options->no_scan = true;
 		return NULL;
@@ -152,6 +162,10 @@ static const char *parse(int argc, char **argv, struct options *options, const c
 		return "--risk-panic counts with --force only";
 	if (options->list)
 		return optind == argc ? NULL : "--list takes no name";
+	if (options->sweep && options->json)
+		return "--sweep has no --json: take the names of --list one by one";
+	if (options->sweep)
+		return optind == argc ? NULL : "--sweep takes no name";
 	if (optind == argc)
 		return "no name given";
 	if (optind + 1 < argc)
@@ -329,24 +343,85 @@ static int check_image(const struct options *options, struct image *image)
 }
 
 /* What was retired is going for ever, under a name that no file has. */
-static int list_retired(void)
-{
-	char line[512], name[MAX_NAME + 1], state[32];
-	FILE *file = fopen("/proc/modules", "re");
+struct retired {
+	char name[MAX_NAME + 1];
 	unsigned long size;
+};
+
+#define MAX_RETIRED 1024
+
+static int find_retired(struct retired *all)
+{
+	FILE *file = fopen("/proc/modules", "re");
+	char line[512], state[32];
 	int count = 0;
 
-	while (file && fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%55s %lu %*s %*[^ ] %31s", name, &size, state) != 3 ||
-		    !strchr(name, '~') || strcmp(state, "Unloading"))
-			continue;
-		report_note("%s: %lu KiB", name, size / 1024);
-		count++;
-	}
+	while (file && count < MAX_RETIRED && fgets(line, sizeof(line), file))
+		if (sscanf(line, "%55s %lu %*s %*[^ ] %31s", all[count].name, &all[count].size,
+			   state) == 3 &&
+		    strchr(all[count].name, '~') && !strcmp(state, "Unloading"))
+			count++;
 	if (file)
 		fclose(file);
 
+	return count;
+}
+
+static int list_retired(void)
+{
+	static struct retired all[MAX_RETIRED];
+	int i, count = find_retired(all);
+
+	for (i = 0; i < count; i++)
+		report_note("%s: %lu KiB", all[i].name, all[i].size / 1024);
+
 	return report_end(RESCUED, "retired modules", "%d", count);
+}
+
+/* With what has a retired one's old name its types in sysfs would go, which have that name. */
+static bool is_name_in_use(const char *retired)
+{
+	char path[MAX_NAME + 64];
+
+	snprintf(path, sizeof(path), "/sys/module/%.*s/initstate",
+		 (int)(strrchr(retired, '~') - retired), retired);
+	return !access(path, F_OK);
+}
+
+/* By another of us: each is a case of its own. */
+static bool sweep_one(const struct options *options, char *name)
+{
+	char *arguments[] = { RESCUE_PROGRAM, name, options->module ? "--module" : NULL,
+			      (char *)options->module, NULL };
+	int status;
+	pid_t pid;
+
+	if (is_name_in_use(name)) {
+		report_note("%s: stays, as a module of its old name is loaded", name);
+		return false;
+	}
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		execv("/proc/self/exe", arguments);
+		_exit(FAILED);
+	}
+
+	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+	       WEXITSTATUS(status) == RESCUED;
+}
+
+static int sweep(const struct options *options)
+{
+	static struct retired all[MAX_RETIRED];
+	int i, count = find_retired(all), removed = 0;
+
+	for (i = 0; i < count && !calls_interrupted(); i++)
+		removed += sweep_one(options, all[i].name);
+
+	return report_end(removed == count ? RESCUED : RETIRED, "swept", "%d removed, %d stay",
+			  removed, count - removed);
 }
 
 static int run(const struct options *options)
@@ -356,6 +431,8 @@ static int run(const struct options *options)
 
 	if (options->list)
 		return list_retired();
+	if (options->sweep)
+		return sweep(options);
 	if (!strcmp(options->name, RESCUE))
 		return report_end(REFUSED, "refused", "that is the rescue module itself");
 	wrong = calls_guard_is_loaded() ? 0 : check_image(options, &image);
