@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--every-kernel", action="store_true", help="do not leave out kernels of `spread` and `outer_kernels`"
     )
     parser.addoption(
-        "--chaos", default="1-20", metavar="FIRST-LAST", help="numbers of the random modules that get stuck"
+        "--chaos", default="1-10", metavar="FIRST-LAST", help="numbers of the random modules that get stuck"
     )
 
 

@@ -16,6 +16,7 @@
 #include <net/net_namespace.h>
 #include <net/protocol.h>
 
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/finds.h"
 #include "undo/undo.h"
@@ -183,6 +184,43 @@ static struct net *fr_hook_net(struct fr_rescue *rescue, const void *ops)
 	return found;
 }
 
+/* The array that a hook is in is replaced by one without it. */
+static void fr_hook_cover_of(struct nf_hook_entries __rcu *const *hooks, size_t count,
+			     const void *ops, struct fr_extents *covered)
+{
+	const struct nf_hook_entries *entries;
+	unsigned int i;
+	size_t n;
+
+	for (n = 0; n < count; n++) {
+		entries = rcu_dereference(hooks[n]);
+		for (i = 0; entries && i < entries->num_hook_entries; i++)
+			if (nf_hook_entries_get_hook_ops(entries)[i] == ops)
+				fr_extents_add_object(covered, entries);
+	}
+}
+
+#define fr_hook_cover_all(net, hooks, ops, covered) \
+	fr_hook_cover_of((net)->nf.hooks, ARRAY_SIZE((net)->nf.hooks), ops, covered)
+
+static void fr_hook_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	struct net *net;
+
+	rcu_read_lock();
+	for_each_net_rcu(net) {
+		fr_hook_cover_all(net, hooks_ipv4, object, covered);
+		fr_hook_cover_all(net, hooks_ipv6, object, covered);
+#ifdef CONFIG_NETFILTER_FAMILY_ARP
+		fr_hook_cover_all(net, hooks_arp, object, covered);
+#endif
+#ifdef CONFIG_NETFILTER_FAMILY_BRIDGE
+		fr_hook_cover_all(net, hooks_bridge, object, covered);
+#endif
+	}
+	rcu_read_unlock();
+}
+
 static int fr_hook_undo(struct fr_rescue *rescue, void *object)
 {
 	struct net *net = fr_hook_net(rescue, object);
@@ -204,6 +242,10 @@ static int fr_hook_undo(struct fr_rescue *rescue, void *object)
 {
 	return -ENOENT;
 }
+
+static void fr_hook_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+}
 #endif
 
 const struct fr_kind fr_kind_hook = {
@@ -211,6 +253,7 @@ const struct fr_kind fr_kind_hook = {
 	.stage = FR_ACTIVE,
 	.find = fr_hook_find,
 	.undo = fr_hook_undo,
+	.cover = fr_hook_cover,
 };
 
 /* ---- protocols above IP ---- */

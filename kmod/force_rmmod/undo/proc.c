@@ -94,11 +94,37 @@ static int fr_proc_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_proc_cover_below(struct compat_proc_dir_entry *folder, struct fr_extents *covered,
+				int depth)
+{
+	struct compat_proc_dir_entry *entry;
+
+	for (entry = fr_files_entry(rb_first(&folder->subdir)); entry;
+	     entry = fr_files_entry(rb_next(&entry->subdir_node))) {
+		fr_extents_add_object(covered, entry);
+		if (S_ISDIR(entry->mode) && depth)
+			fr_proc_cover_below(entry, covered, depth - 1);
+	}
+}
+
+/* A folder goes with all that is in it. */
+static void fr_proc_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	rwlock_t *lock = fr_lookup("proc_subdir_lock", sizeof(*lock));
+
+	if (!lock)
+		return;
+	read_lock(lock);
+	fr_proc_cover_below(object, covered, FR_PROC_DEPTH);
+	read_unlock(lock);
+}
+
 const struct fr_kind fr_kind_proc = {
 	.name = "proc entry",
 	.stage = FR_ENTRANCE,
 	.find = fr_proc_find,
 	.undo = fr_proc_undo,
+	.cover = fr_proc_cover,
 };
 
 /* ---- sysctl ---- */

@@ -17,6 +17,7 @@
 #include <linux/string.h>
 #include <linux/sysrq.h>
 
+#include "evidence/world.h"
 #include "kernel/kernel.h"
 #include "undo/undo.h"
 #include "victim/victim.h"
@@ -156,12 +157,20 @@ static int fr_cpuhp_undo(struct fr_rescue *rescue, void *object)
 	return 0;
 }
 
+static void fr_cpuhp_cover(struct fr_rescue *rescue, void *object, struct fr_extents *covered)
+{
+	unsigned long start = (unsigned long)__va(__pa(object));
+
+	fr_extents_add(covered, start, start + sizeof(struct compat_cpuhp_step));
+}
+
 const struct fr_kind fr_kind_cpuhp = {
 	.name = "state of processors",
 	.stage = FR_ACTIVE,
 	.find = fr_cpuhp_find,
 	.check = fr_cpuhp_check,
 	.undo = fr_cpuhp_undo,
+	.cover = fr_cpuhp_cover,
 };
 
 /* ---- formats of programs ---- */
