@@ -118,6 +118,12 @@ def test_a_thing_is_told_once_in_the_round_that_left_it() -> None:
     )
 
 
+def test_the_same_under_another_number_is_not_told_again() -> None:
+    first, second = Census(("chrdev 240 foo",)), Census(("chrdev 239 foo", "chrdev 240 foo"))
+    (told,) = reasons(seen(first, second))
+    assert told.startswith("round 1: left behind: character device number 240 foo;")
+
+
 def test_what_is_expected_must_come_and_nothing_else() -> None:
     kept = ExpectedLeft("^class foo$", "for good")
     assert reasons(seen(CLASS), kept) == ()

@@ -231,8 +231,8 @@ def find_held(module_name: str, held: Sequence[str]) -> tuple[Leftover, ...]:
 
 
 def judge_left(wanted: Sequence[ExpectedLeft], observation: Observation) -> Iterator[Finding]:
-    """What was left behind and is not expected, each thing in the first round that left it; what is expected
-    and was not left, if anybody looked.
+    """What was left behind and is not expected, each kind in the first round that left some: in the next one a
+    thing may have another number. And what is expected and was not left, if anybody looked.
     """
     found: dict[Leftover, Round | None] = {}
     looked = [one for one in observation.rounds if one.left is not None]
@@ -240,8 +240,9 @@ def judge_left(wanted: Sequence[ExpectedLeft], observation: Observation) -> Iter
     for current in looked:
         assert current.left is not None
         lines = [line for line in current.left.things if line not in once]
-        for left in find_left(lines, observation.held):
-            found.setdefault(left, current)
+        here = find_left(lines, observation.held)
+        known = {left.kind for left in found}
+        found |= {left: current for left in here if left.kind not in known}
     found |= dict.fromkeys(find_grown(observation))
     for left, seen in found.items():
         if not any(re.search(one.pattern, left.text) for one in wanted):
