@@ -33,7 +33,7 @@ IN_A_MACHINE = {
     "kmod-harness unload-order depend_s --module depend_a --module depend_b --do": 0,
     "kmod-harness vm-test --module ./my_driver --kernel 6.12": 1,
     "kmod-harness vm-test --module ~/src/my_driver --guard": 0,
-    "kmod-harness vm-test --module ~/src/my_driver --junit results.xml --markdown results.md": 0,
+    "kmod-harness vm-test --module ~/src/my_driver --junit results.xml --json results.json": 0,
     "kmod-harness vm-test --module ~/src/my_driver --kernel 5.10 --kernel 6.12": 0,
     "kmod-harness vm-test --module ~/src/my_driver --module vms --together": 0,
     "kmod-harness vm-test --module ~/src/my_driver --kernel-arg slub_debug=FZP --reloads 10": 0,

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -19,6 +20,7 @@ from kmod_harness.kernels.kernel import Kernel
 from kmod_harness.kernels.kernel_modules import canonical
 from kmod_harness.module.expectation import kernel_matches
 from kmod_harness.module.module import Module, known_modules, resolve_module
+from kmod_harness.report.results import properties
 from kmod_harness.report.rows import ResultRow
 from kmod_harness.run.workbench import Checked, Workbench
 from kmod_harness.verdict.finding import SEVERITY
@@ -89,7 +91,7 @@ class ModuleItem(pytest.Item):
     def runtest(self) -> None:
         """Build, boot, load, unload, judge; or wait for the job that does."""
         row = self._run.result(self)
-        self.user_properties += [("kernel", self.kernel().release), ("outcome", row.outcome)]
+        self.user_properties += properties(row)
         if row.bad:
             raise CheckFailure(row)
 
@@ -156,18 +158,35 @@ def module_argument(module: Module) -> str:
     return module.name if known_modules().get(module.name) == module.path else str(module.path)
 
 
+_COMPLAINT = re.compile(r"(?P<file>[^\s:][^:]*\.\w+):(?P<line>\d+):(?:\d+:)? (?:fatal )?error: ")
+
+
+def _place(build: Build) -> tuple[str, int] | None:
+    """The line of the first error of the compiler; a path from the module's folder becomes whole."""
+    found = next(filter(None, map(_COMPLAINT.match, build.problems)), None)
+    return (str(build.module.path / found["file"]), int(found["line"])) if found else None
+
+
+def _about(build: Build) -> dict[str, Any]:
+    """What a row says of its kernel."""
+    kernel = build.kernel
+    about = {"release": kernel.release, "arch": kernel.arch, "compiler": kernel.compiler}
+    return {"kernel": kernel.spec, **about}
+
+
 def build_failure_row(build: Build, seconds: float) -> ResultRow:
     """The result of a module that did not compile."""
     first = headline(build.problems)
     return ResultRow(
         module=build.module.name,
         module_argument=module_argument(build.module),
-        kernel=build.kernel.spec,
+        **_about(build),
         outcome="build-failed",
         seconds=seconds,
         reasons=(first,) if first else (),
         evidence=tuple(line for line in build.problems if line != first),
         log=build.log,
+        place=_place(build),
         warnings=build.warnings,
         notes=build.notes,
         next_command=build.hint,
@@ -181,12 +200,15 @@ def result_row(build: Build, checked: list[Checked], seconds: float) -> ResultRo
     return ResultRow(
         module=build.module.name,
         module_argument=module_argument(build.module),
-        kernel=build.kernel.spec,
+        **_about(build),
         outcome=verdict.outcome.value,
         seconds=seconds,
         reasons=verdict.reasons,
         evidence=verdict.evidence,
         log=None if verdict.passed else worst.observation.console_log,
+        place=verdict.place,
+        splats=tuple(splat for one in checked for splat in one.verdict.splats),
+        left=tuple(left for one in checked for left in one.verdict.left),
         warnings=(*build.warnings, *(text for one in checked for text in _warnings(one))),
         notes=(*build.notes, *filter(None, map(_note, checked))),
     )

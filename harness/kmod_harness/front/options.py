@@ -211,6 +211,12 @@ class Given:
     )
     exitfirst: bool = _option("stop at the first failure", ("vm-test",), False, short="x")
     junit: Path | None = _option("write a JUnit file", ("vm-test",), None, "FILE")
+    results: Path | None = _option(
+        "write the results as JSON (docs/json.md)", ("vm-test",), None, "FILE", flag="json"
+    )
+    annotate: bool = _option(
+        "print what failed as annotations of GitHub Actions, on the lines of source", ("vm-test",), False
+    )
     markdown: Path | None = _option("write the table as Markdown", ("vm-test",), None, "FILE")
 
     # ---- on which machines -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import time
@@ -19,8 +20,10 @@ from kmod_harness.front.items import ModuleFile
 from kmod_harness.front.options import Given
 from kmod_harness.kernels.ranges import ALL
 from kmod_harness.module.module import Module
+from kmod_harness.report.annotations import annotate
 from kmod_harness.report.files import check_writable
 from kmod_harness.report.matrix import markdown_matrix
+from kmod_harness.report.results import json_results
 from kmod_harness.report.rows import ResultRow
 from kmod_harness.report.table import print_results
 from kmod_harness.run.first_bad import Border, search
@@ -86,7 +89,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _reports(given: Given) -> list[tuple[Path | None, Callable[[Sequence[ResultRow], float], str]]]:
     """The files that the results are written to, and how; JUnit is pytest's own."""
-    return [(given.markdown, markdown_matrix)]
+    return [(given.markdown, markdown_matrix), (given.results, json_results)]
 
 
 def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
@@ -103,8 +106,10 @@ def run(given: Given, modules: Sequence[Module], workbench: Workbench) -> Exit:
         raise UsageError("--together: one module alone", hint="--module ONE --module OTHER --together")
     if given.first_bad and given.junit:
         raise UsageError("--first-bad with --junit: a search is several runs of pytest", hint="use --markdown")
-    if given.junit and given.junit == given.markdown:
-        raise UsageError(f"--junit and --markdown: both are {given.junit}")
+    files = {"--junit": given.junit, "--markdown": given.markdown, "--json": given.results}
+    for one, other in itertools.combinations(files, 2):
+        if files[one] and files[one] == files[other]:
+            raise UsageError(f"{one} and {other}: both are {files[one]}")
     kernels = workbench.kernel_names(given.kernels or ((ALL,) if given.first_bad else (DEFAULT_KERNEL,)))
     workbench.check_kernels(kernels)
     if given.first_bad:
@@ -136,6 +141,8 @@ def _test(
 def _report(given: Given, rows: Sequence[ResultRow], started: float) -> None:
     seconds = time.monotonic() - started
     print_results(rows, seconds, sys.stdout)
+    for line in annotate(rows, Path.cwd()) if given.annotate else ():
+        print(line)
     for path, format_rows in _reports(given):
         if path:
             path.write_text(format_rows(rows, seconds), encoding="utf-8", errors="surrogateescape")

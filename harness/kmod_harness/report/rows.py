@@ -11,6 +11,8 @@ from pathlib import Path
 
 from kmod_harness.base.errors import as_called
 from kmod_harness.report.text import seconds_text
+from kmod_harness.verdict.residue import Leftover
+from kmod_harness.verdict.splat import Splat
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class ResultRow:
     module_argument: str = ""  # what --module takes; "": the name
     notes: tuple[str, ...] = ()  # what the reader should know, though nothing has to be mended
     required: bool = False  # whether it does not do that its device is absent
+    release: str = ""  # uname -r; "": no kernel was there
+    arch: str = ""  # uname -m
+    compiler: str = ""  # e.g. "gcc-14"
+    place: tuple[str, int] | None = None  # file and line of the source that the failure is about
+    splats: tuple[Splat, ...] = ()  # all that were found, expected ones included
+    left: tuple[Leftover, ...] = ()  # all that was left behind, expected things included
     next_command: str | None = None  # what to type next; None: the usual one for this outcome
 
     @property

@@ -13,7 +13,7 @@ from kmod_harness.module.vocabulary import taint_bits, taint_letters, taint_mean
 from kmod_harness.target.runner import OK
 from kmod_harness.verdict.finding import Finding, Outcome, outcome_of, worst
 from kmod_harness.verdict.observation import Ending, Memory, Observation
-from kmod_harness.verdict.residue import find_held, judge_left
+from kmod_harness.verdict.residue import Leftover, find_held, found_left, judge_left
 from kmod_harness.verdict.splats import Splat, find_splats
 from kmod_harness.verdict.steps import Leniency, judge_rounds, missing_rounds
 
@@ -45,6 +45,8 @@ class Verdict:
     reasons: tuple[str, ...]  # why it did not pass: the round, what was expected, what was seen
     splats: tuple[Splat, ...]  # all that were found, expected ones included
     evidence: tuple[str, ...]  # lines of the kernel log or console that show it, oldest first
+    place: tuple[str, int] | None = None  # file and line of the source where the shown splat happened
+    left: tuple[Leftover, ...] = ()  # all that was left behind, expected things included
 
     @property
     def passed(self) -> bool:
@@ -101,7 +103,8 @@ def judge(
     reasons = tuple(dict.fromkeys(finding.reason for finding in findings))
     unexpected = [splat for splat in splats if splat not in expected]
     evidence = _evidence(observation, findings, unexpected) if findings else ()
-    return Verdict(worst(findings), reasons, splats, evidence)
+    left = tuple(found_left(observation))
+    return Verdict(worst(findings), reasons, splats, evidence, left=left)
 
 
 def _all_splats(observation: Observation) -> tuple[tuple[str, Splat], ...]:

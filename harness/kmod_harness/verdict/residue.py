@@ -230,27 +230,30 @@ def find_held(module_name: str, held: Sequence[str]) -> tuple[Leftover, ...]:
 # ---- judgement ----------------------------------------------------------------------------------------------
 
 
-def judge_left(wanted: Sequence[ExpectedLeft], observation: Observation) -> Iterator[Finding]:
-    """What was left behind and is not expected, each kind in the first round that left some: in the next one a
-    thing may have another number. And what is expected and was not left, if anybody looked.
+def found_left(observation: Observation) -> dict[Leftover, Round | None]:
+    """What was left behind, each kind in the first round that left some: in the next one a thing may have
+    another number. None: it shows over all rounds.
     """
     found: dict[Leftover, Round | None] = {}
-    looked = [one for one in observation.rounds if one.left is not None]
-    once = _once([one.left.things for one in looked if one.left])
-    for current in looked:
-        assert current.left is not None
-        lines = [line for line in current.left.things if line not in once]
-        here = find_left(lines, observation.held)
+    once = _once([one.left.things for one in observation.rounds if one.left])
+    for current in observation.rounds:
+        things = current.left.things if current.left else ()
+        here = find_left([line for line in things if line not in once], observation.held)
         known = {left.kind for left in found}
         found |= {left: current for left in here if left.kind not in known}
-    found |= dict.fromkeys(find_grown(observation))
+    return found | dict.fromkeys(find_grown(observation))
+
+
+def judge_left(wanted: Sequence[ExpectedLeft], observation: Observation) -> Iterator[Finding]:
+    """What was left behind and is not expected; what is expected and was not left, if anybody looked."""
+    found = found_left(observation)
     for left, seen in found.items():
         if not any(re.search(one.pattern, left.text) for one in wanted):
             where = f"round {seen.number}: " if seen else ""
             yield Finding(
                 Outcome.FAILED, f"{where}left behind: {left.text}; missing is likely {left.call}", seen
             )
-    for one in wanted if looked else ():
+    for one in wanted if any(seen.left for seen in observation.rounds) else ():
         if not any(re.search(one.pattern, left.text) for left in found):
             yield Finding(Outcome.FAILED, f"expected {one.text} ({one.reason}), saw no such thing")
 

@@ -220,7 +220,9 @@ def with_source(verdict: Verdict, symbols: Symbols) -> Verdict:
     for splat in verdict.splats:
         if verdict.evidence and splat.lines[: len(verdict.evidence)] == verdict.evidence:
             told = (*source_lines(splat, symbols), *symbols.complaints(splat.module))
-            return replace(verdict, evidence=(*told, *verdict.evidence))
+            places = symbols.places(splat.frame, exact=splat.exact) if splat.frame else ()
+            place = next(((one.file, one.line) for one in places if one.line is not None), None)
+            return replace(verdict, evidence=(*told, *verdict.evidence), place=place)
     return verdict
 
 
