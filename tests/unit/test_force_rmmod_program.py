@@ -145,7 +145,8 @@ def test_the_risk_needs_both_words(kmod: Path, tree: Path) -> None:
         "the carried force_rmmod.ko has no parameter risk_panic: build a newer one",
     )
     assert ask(program, "--list", "vms") == (3, "--list takes no name (--help tells more)")
-    assert ask(program, "--sweep", "vms") == (3, "--sweep takes no name (--help tells more)")
+    refusal = "--sweep has no --json: take the names of --list one by one (--help tells more)"
+    assert ask(program, "--sweep") == (3, refusal)
 
 
 class Here:

@@ -159,12 +159,17 @@ def test_the_articles_module(guest: Guest, upload: Upload) -> None:
 
 
 def test_what_it_leaves(guest: Guest, upload: Upload, readall: str) -> None:
-    """Everything that the rescue finds."""
+    """Everything that the rescue finds. What is stale may be taken for alive: then it stays, which is safe."""
     guarded(guest, upload, "faults")
     faults = upload("faults")
+    stay = 0
     for scenario in test_rescue.LEFT:
         mark = guest.log_mark()
-        line = die(guest, faults, scenario.name)
+        answer = guest.load(faults, {"scenario": scenario.name})
+        assert answer in ("EFAULT", KILLED), scenario.name
+        assert "faults" not in guest.modules()
+        stay += answer == KILLED
+        line = rescue_log(guest)[-1]
         log = [record.text.removeprefix("force_rmmod: ") for record in guest.log(mark)]
         undone = [pattern for pattern in scenario.log if pattern.startswith("undo: ")]
         for pattern in undone:
@@ -172,6 +177,7 @@ def test_what_it_leaves(guest: Guest, upload: Upload, readall: str) -> None:
         assert ("undone: nothing" in line) == (not undone)
         check_well(guest, faults, scenario.name)
         assert len(find_splats(guest.log(mark))) == 1, scenario.name
+    assert stay <= len(test_rescue.LEFT) // 10, rescue_log(guest)
     mark = guest.log_mark()
     test_rescue.read_everything(guest, readall)
     assert find_splats(guest.log(mark)) == ()

@@ -14,6 +14,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -417,6 +418,7 @@ static int sweep(const struct options *options)
 	static struct retired all[MAX_RETIRED];
 	int i, count = find_retired(all), removed = 0;
 
+	signal(SIGCHLD, SIG_DFL);	/* how each ends is asked */
 	for (i = 0; i < count && !calls_interrupted(); i++)
 		removed += sweep_one(options, all[i].name);
 
