@@ -902,6 +902,7 @@ static inline int compat_dequeue_signal(sigset_t *others)
 #define COMPAT_SLAB_FREE_AT 32
 #define COMPAT_CACHE_SIZE_AT 24
 #define COMPAT_CACHE_LINK_AT 40
+#define COMPAT_CACHE_LEFT_AT (COMPAT_CACHE_NAME_AT - 8)
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
 #define COMPAT_HAVE_SHEAVES 1
 #define COMPAT_CACHE_NAME_AT 88

@@ -96,3 +96,12 @@ def test_what_was_said_long_ago_is_remembered_but_not_kept(tmp_path: Path) -> No
     assert kept < 1 << 20  # of 9 MB
     assert len(console.tail(10**6)) <= KEPT_LINES + 1
     console.close()
+
+
+def test_the_kernel_may_go_on_in_the_line_that_says_ready(tmp_path: Path) -> None:
+    """Both write to the console, and neither waits for the other."""
+    console = Console(tmp_path / "console.log")
+    with console.path.open("a", encoding="utf-8") as qemu:
+        qemu.write("harness: ready[    2.206292] tsc: Refined TSC clocksource calibration\n\n")
+    assert console.ready()
+    console.close()

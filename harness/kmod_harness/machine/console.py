@@ -59,6 +59,6 @@ class Console:
 
     def _look(self, line: str) -> None:
         self._last.append(line)
-        self._ready = self._ready or line.endswith(READY)
+        self._ready = self._ready or READY in line
         if self._panic is None and PANIC.match(line):
             self._panic = line

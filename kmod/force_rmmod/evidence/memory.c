@@ -80,7 +80,9 @@ bool fr_slab_find(const void *at, struct fr_slab *slab)
 		return false;
 
 	first = (unsigned long)page_address(slab->page);
-	slab->start = first + (address - first) / slab->size * slab->size;
+	/* With slub_debug=Z each object has a zone before it. */
+	slab->start = first + (address - first) / slab->size * slab->size +
+		      fr_read_int((unsigned long)slab->cache + COMPAT_CACHE_LEFT_AT);
 	strscpy(slab->name, "a slab", sizeof(slab->name));
 	fr_peek(slab->name, (void *)fr_read((unsigned long)slab->cache + COMPAT_CACHE_NAME_AT),
 		sizeof(slab->name) - 1);

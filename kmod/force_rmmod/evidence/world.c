@@ -99,7 +99,8 @@ static bool fr_word_is_caller(const struct fr_slab *slab, const unsigned long *a
 
 	return at == (void *)slab->start + offsetof(struct vm_struct, caller) &&
 	       fr_peek(&mapped, (void *)slab->start, sizeof(mapped)) &&
-	       !COMPAT_HUGE_VMALLOC_WARNS && is_vmalloc_addr(mapped.addr) && offset_in_page(mapped.addr) == 0 &&
+	       !COMPAT_HUGE_VMALLOC_WARNS && is_vmalloc_addr(mapped.addr) &&
+	       PAGE_ALIGNED((unsigned long)mapped.addr) &&
 	       mapped.nr_pages && fr_peek(&first, mapped.pages, sizeof(first)) &&
 	       vmalloc_to_page(mapped.addr) == first;
 }
@@ -135,7 +136,7 @@ static bool fr_word_is_initfree(const struct fr_world *world, const struct fr_sl
 	unsigned long content[1 + COMPAT_INITFREE_PARTS], base;
 	size_t i, size;
 
-	if (slab->size != sizeof(content) ||
+	if (kmem_cache_size(slab->cache) != sizeof(content) ||
 	    !fr_peek(content, (void *)slab->start, sizeof(content)) || content[0])
 		return false;
 
@@ -481,7 +482,7 @@ static bool fr_world_is_held(unsigned long word, bool waiting, const void *data)
 	struct fr_world_hand *hand = (struct fr_world_hand *)data;
 
 	hand->word = word;
-	return fr_extents_find(&hand->world->fresh, word);
+	return fr_extents_find(&hand->world->objects, word);
 }
 
 static void fr_world_print_holder(struct task_struct *task, const void *data)
@@ -495,12 +496,14 @@ static void fr_world_print_holder(struct task_struct *task, const void *data)
 	pr_err("alive: pid %d, %s, has at hand %s\n", task_pid_nr(task), task->comm, to);
 }
 
+/* Last of all: on a stack may be what a call has left there long ago. */
 static void fr_world_stacks(struct fr_world *world)
 {
 	struct fr_world_hand hand = { world };
 	const struct fr_stack_query query = { fr_world_is_held, &hand };
 
-	if (fr_tasks_stay(&query))
+	fr_extents_sort(&world->objects);
+	if (world->objects.count && fr_tasks_stay(&query))
 		world->alive += fr_tasks_count(&query, fr_world_print_holder);
 }
 
@@ -534,8 +537,11 @@ static bool fr_world_grow(struct fr_world *world)
 	if (!world->fresh.count)
 		return false;
 
-	for (i = 0; i < world->fresh.count; i++)
+	for (i = 0; i < world->fresh.count; i++) {
 		fr_extents_add(&world->own, world->fresh.list[i].start, world->fresh.list[i].end);
+		fr_extents_add(&world->objects, world->fresh.list[i].start,
+			       world->fresh.list[i].end);
+	}
 	fr_extents_sort(&world->own);
 	world->fresh.count = 0;
 	return true;
@@ -565,12 +571,14 @@ static int fr_world_rounds(struct fr_world *world, const void *ours, size_t size
 		memset(world->shrunk, 0, sizeof(world->shrunk));
 		fr_world_round(world);
 		fr_extents_sort(&world->fresh);
-		if (!world->alive && world->fresh.count)
+		if (!world->alive && fr_world_grow(world)) {
+			if (world->own.full || world->fresh.full)
+				break;
+			continue;
+		}
+		if (!world->alive)
 			fr_world_stacks(world);
-		if (world->alive || !fr_world_grow(world))
-			return 0;
-		if (world->own.full || world->fresh.full)
-			break;
+		return 0;
 	}
 
 	if (world->told)
@@ -583,7 +591,7 @@ static int fr_world_rounds(struct fr_world *world, const void *ours, size_t size
 /* One block for all of it, so that the scan leaves it out. */
 static struct fr_world *fr_world_new(struct fr_rescue *rescue, size_t *size)
 {
-	const size_t extents = 2 * FR_WORLD_OWN + FR_WORLD_COVERED + FR_WORLD_PLACES;
+	const size_t extents = 3 * FR_WORLD_OWN + FR_WORLD_COVERED + FR_WORLD_PLACES;
 	struct fr_extent *list;
 	struct fr_world *world;
 
@@ -600,6 +608,8 @@ static struct fr_world *fr_world_new(struct fr_rescue *rescue, size_t *size)
 	list += FR_WORLD_OWN;
 	world->fresh = (struct fr_extents){ list, .limit = FR_WORLD_OWN };
 	list += FR_WORLD_OWN;
+	world->objects = (struct fr_extents){ list, .limit = FR_WORLD_OWN };
+	list += FR_WORLD_OWN;
 	world->covered = (struct fr_extents){ list, .limit = FR_WORLD_COVERED };
 	list += FR_WORLD_COVERED;
 	world->places = (struct fr_extents){ list, .limit = FR_WORLD_PLACES };
@@ -614,6 +624,7 @@ static int fr_world_look(struct fr_world *world, size_t size)
 	world->alive = 0;
 	world->own.count = world->own.full = 0;
 	world->fresh.count = world->fresh.full = 0;
+	world->objects.count = world->objects.full = 0;
 	world->places.count = world->places.full = 0;
 	fr_world_own(world);
 

@@ -39,6 +39,8 @@ struct fr_world {
 	struct fr_extents own;
 	/* More such objects, found in this round. */
 	struct fr_extents fresh;
+	/* All of them. */
+	struct fr_extents objects;
 	/* What the rows of undo.c are going to undo. */
 	struct fr_extents covered;
 	/* Words of the direct map that owners which were walked to keep about the victim. */
